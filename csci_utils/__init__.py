@@ -1,0 +1,1 @@
+"""Files, S3 and Luigi helpers that know nothing of pictures or nets."""

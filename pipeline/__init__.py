@@ -1,0 +1,1 @@
+"""Styling and training as Luigi tasks whose truth is S3."""
