@@ -1,0 +1,56 @@
+"""What can go wrong with pictures, weights, devices and engines, as one line a person can act on."""
+
+from __future__ import annotations
+
+import re
+
+_UNPRINTABLE_RUN = re.compile(" *\0[ \0]*")
+
+
+def one_line(text: str) -> str:
+    """Put text that others wrote (a file name, a library's message) on one line, without control characters."""
+    printable = "".join(character if character.isprintable() else "\0" for character in text)
+    return _UNPRINTABLE_RUN.sub(" ", printable).strip()
+
+
+class NeuralStyleError(Exception):
+    """The base of everything this package raises on purpose; its text is always one line."""
+
+    def __str__(self) -> str:
+        return one_line(" ".join(str(argument) for argument in self.args))
+
+
+class SettingError(NeuralStyleError, ValueError):
+    """A number or an option is outside what it may be."""
+
+
+class PictureError(NeuralStyleError, ValueError):
+    """A file is not a picture that can be read, or cannot be written as one."""
+
+
+class PictureNotFoundError(PictureError, FileNotFoundError):
+    """There is no file of that name."""
+
+
+class PictureTooLargeError(PictureError):
+    """A picture declares more pixels than the limit; it was not decoded."""
+
+
+class OutputError(NeuralStyleError, OSError):
+    """A file could not be written: a full disk, no permission, a folder of that name."""
+
+
+class WeightsError(NeuralStyleError, ValueError):
+    """A file does not hold the weights of the published net."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """There is no weight file of that name."""
+
+
+class DeviceError(NeuralStyleError, RuntimeError):
+    """A device is not there, or has too little memory."""
+
+
+class EngineError(NeuralStyleError, RuntimeError):
+    """An engine is not installed, or its output cannot be used."""
