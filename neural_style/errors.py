@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _UNPRINTABLE_RUN = re.compile(" *\0[ \0]*")
@@ -54,3 +55,10 @@ class DeviceError(NeuralStyleError, RuntimeError):
 
 class EngineError(NeuralStyleError, RuntimeError):
     """An engine is not installed, or its output cannot be used."""
+
+
+def output_error(path: str | os.PathLike[str], err: OSError) -> OutputError:
+    """Put what the operating system said about a file that could not be written into one sentence."""
+    fault = OutputError(f"{path}: could not be written: {err.strerror}" if err.strerror else str(err))
+    fault.errno = err.errno
+    return fault

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from csci_utils.io import atomic_path
 
-from .errors import OutputError, WeightsError, WeightsNotFoundError
+from .errors import WeightsError, WeightsNotFoundError, output_error
 from .transformer_net import PUBLISHED_WIDTHS, TransformerNet
 
 # What PyTorch 0.3 stored beside every norm and the net never used (pytorch/examples#367).
@@ -76,7 +76,7 @@ def save_weights(net_or_state: nn.Module | Mapping[str, Tensor], path: str | os.
         with atomic_path(path, check=_check_file) as scratch:
             scratch.write_bytes(buffer.getbuffer())
     except OSError as err:
-        raise OutputError(f"{path}: the weights could not be written: {err.strerror or err}") from err
+        raise output_error(path, err) from err
 
 
 def _check_file(path: Path) -> None:
