@@ -1,0 +1,176 @@
+"""One S3 client per process: how long it waits, how often it tries, and a line in the log for each new try."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass, fields
+from typing import Any
+
+from csci_utils.s3.errors import S3Error, one_line, translated
+
+logger = logging.getLogger("csci_utils.s3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Limits:
+    """How patient to be with a store.
+
+    Attributes:
+        connect_timeout_s: how long one address may take to accept a connection.
+        read_timeout_s: how long an accepted connection may stay silent.
+        max_attempts: tries of a request that the store answers with a failure that can pass (5xx, "slow down");
+            ``AWS_MAX_ATTEMPTS`` or a profile's ``max_attempts`` wins over it.
+        connect_attempts: tries when no connection comes about.
+        silent_attempts: tries when a connection is taken and then stays silent.
+        body_attempts: tries of a whole body that arrives cut or damaged.
+        chunk_bytes: how much of a body is held in memory.
+        pool_connections: connections kept open.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    max_attempts: int = 8
+    connect_attempts: int = 5
+    silent_attempts: int = 3
+    body_attempts: int = 5
+    chunk_bytes: int = 1024 * 1024
+    pool_connections: int = 16
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise ValueError(f"S3Limits.{field.name}: wanted a positive number, found {value!r}")
+            if not field.name.endswith("_s") and not isinstance(value, int):
+                raise ValueError(f"S3Limits.{field.name}: wanted a whole number, found {value!r}")
+
+
+class _Process:
+    """What one process holds: its limits, and its client once one is needed."""
+
+    def __init__(self) -> None:
+        self.limits = S3Limits()
+        self.lock = threading.Lock()
+        self.client: Any = None
+        self.pid = 0
+
+
+_process = _Process()
+
+
+def limits() -> S3Limits:
+    """Return the limits in force."""
+    return _process.limits
+
+
+def use_limits(new: S3Limits) -> None:
+    """Put other limits in force for this process and those it forks; the client is made again."""
+    _process.limits = new
+    forget_client()
+
+
+def client() -> Any:
+    """Return this process's S3 client (boto3's), made at the first call and again after a fork.
+
+    Credentials, endpoint and region are boto3's own affair: environment, profile, role.
+
+    Raises:
+        S3Error: the AWS configuration cannot be used.
+    """
+    with _process.lock:
+        if _process.client is None or _process.pid != os.getpid():
+            _process.client, _process.pid = _new_client(_process.limits), os.getpid()
+        return _process.client
+
+
+def forget_client() -> None:
+    """Drop the client, so that the next call reads the AWS configuration anew."""
+    with _process.lock:
+        _process.client = None
+
+
+def _after_fork() -> None:
+    """Leave a lock that another thread of the parent may have held, and connections that belong to the parent."""
+    _process.lock = threading.Lock()
+    _process.client = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _new_client(limits: S3Limits) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    with translated("S3", "set it up"):
+        session = boto3.session.Session()  # not boto3's shared one, which would remember an older environment
+        retries: dict[str, Any] = {}
+        if session._session.get_config_variable("max_attempts") is None:
+            retries["total_max_attempts"] = limits.max_attempts
+        config = Config(
+            connect_timeout=limits.connect_timeout_s,
+            read_timeout=limits.read_timeout_s,
+            max_pool_connections=limits.pool_connections,
+            retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
+        )
+        try:
+            made = session.client("s3", config=config)
+        except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
+            if type(err).__module__.startswith("botocore"):
+                raise
+            raise S3Error(one_line(f"S3: {err}; check AWS_ENDPOINT_URL_S3")) from err
+    watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))
+    made.meta.events.register_first("needs-retry.s3", watch.judge)
+    made.meta.events.register("request-created.s3", watch.log_new_try)
+    return made
+
+
+class _Tries:
+    """Watches the tries of a client's requests: stops the hopeless ones early, and logs each one that is made again."""
+
+    def __init__(self, limits: S3Limits, *, max_attempts: int) -> None:
+        self.limits = limits
+        self.max_attempts = max_attempts
+
+    def judge(
+        self, *, attempts: int, response: Any, caught_exception: Any, request_dict: dict[str, Any], **_: Any
+    ) -> bool | None:
+        """Return False to give up where more tries would only cost time; else leave it to botocore."""
+        context = request_dict["context"]
+        context["csci_utils_why"] = _why(response, caught_exception)
+        allowed = self._allowed(caught_exception)
+        context["csci_utils_allowed"] = allowed
+        return False if caught_exception is not None and attempts >= allowed else None
+
+    def log_new_try(self, *, request: Any, operation_name: str, **_: Any) -> None:
+        """Log a request that is made again, with the reason `judge` found."""
+        attempt = request.context.get("retries", {}).get("attempt", 1)
+        if attempt > 1:
+            logger.warning(
+                "%s: try %d of %d, because %s",
+                operation_name,
+                attempt,
+                request.context.get("csci_utils_allowed", self.max_attempts),
+                request.context.get("csci_utils_why", "the last one failed"),
+            )
+
+    def _allowed(self, caught: Any) -> int:
+        names = {cls.__name__ for cls in type(caught).__mro__}
+        if "ReadTimeoutError" in names:
+            return min(self.limits.silent_attempts, self.max_attempts)
+        if "ConnectionError" in names and type(caught).__module__.startswith("botocore"):
+            return min(self.limits.connect_attempts, self.max_attempts)
+        return self.max_attempts
+
+
+def _why(response: Any, caught: Any) -> str:
+    if caught is not None:
+        return type(caught).__name__
+    if response is None:
+        return "no answer"
+    http, parsed = response
+    code = parsed.get("Error", {}).get("Code") if isinstance(parsed, dict) else None
+    return f"the store answered {http.status_code} {code or ''}".rstrip()

@@ -1,0 +1,216 @@
+"""What can go wrong at the border to S3, in exceptions a caller would expect and sentences a user can act on.
+
+botocore's exceptions are recognised by name, so that this module costs nothing to import. No text holds a secret:
+servers' own messages are left out where keys are refused, and of an endpoint's address only scheme, host and port stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from csci_utils.s3.uri import S3Uri
+
+
+class S3Error(OSError):
+    """Something S3 refused or failed to do; its text is one line that names bucket and key."""
+
+
+class ObjectMissingError(S3Error, FileNotFoundError):
+    """There is no object of that key."""
+
+
+class BucketMissingError(S3Error, FileNotFoundError):
+    """There is no bucket of that name."""
+
+
+class AccessRefusedError(S3Error, PermissionError):
+    """The store answered, and refused."""
+
+
+class CredentialsMissingError(S3Error, PermissionError):
+    """No usable credentials were found on this side."""
+
+
+class StoreTimeoutError(S3Error, TimeoutError):
+    """The store stayed silent for too long."""
+
+
+class StoreUnreachableError(S3Error, ConnectionError):
+    """No connection, or one that broke."""
+
+
+class DigestMismatchError(S3Error):
+    """The bytes that came are not the bytes that were stored."""
+
+
+class _Border(NamedTuple):
+    """What one foreign error becomes. ``{code}``, ``{endpoint}``, ``{bucket}`` and ``{detail}`` are filled in."""
+
+    kind: type[S3Error]
+    sentence: str
+
+
+_KEYS_REFUSED = "the store refused the credentials ({code}: {meaning}); check the AWS profile or the AWS_* variables"
+_WRONG_REGION = "the bucket is in another region{region} ({code}); set AWS_REGION or the profile's region to it"
+
+_BY_CODE: dict[str, _Border] = {
+    "NoSuchBucket": _Border(
+        BucketMissingError, "there is no bucket {bucket!r} ({code}); check its name and the endpoint"
+    ),
+    "NoSuchKey": _Border(ObjectMissingError, "there is no such object ({code}); put it there, or check the key"),
+    "404": _Border(ObjectMissingError, "found nothing there ({code}); check the bucket's name and the key"),
+    "AccessDenied": _Border(
+        AccessRefusedError,
+        "the store refused ({code}); ask for permission on it (without permission to list the bucket, "
+        "S3 answers the same for an object that is not there)",
+    ),
+    **{
+        code: _Border(AccessRefusedError, _KEYS_REFUSED.replace("{meaning}", meaning))
+        for code, meaning in {
+            "InvalidAccessKeyId": "it does not know the access key",
+            "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+            "ExpiredToken": "the session has expired, sign in again",
+            "ExpiredTokenException": "the session has expired, sign in again",
+            "TokenRefreshRequired": "the session has expired, sign in again",
+            "InvalidToken": "the session token is not valid",
+            "InvalidClientTokenId": "it does not know the access key",
+        }.items()
+    },
+    "RequestTimeTooSkewed": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
+    "RequestExpired": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
+    "RequestTimeout": _Border(StoreTimeoutError, "the store waited too long for bytes from here ({code}); try again"),
+    **dict.fromkeys(
+        ("301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"),
+        _Border(S3Error, _WRONG_REGION),
+    ),
+    "InvalidBucketName": _Border(S3Error, "{bucket!r} is not a name a bucket can have ({code})"),
+    "InvalidObjectState": _Border(S3Error, "the object is archived ({code}); restore it first"),
+    "EntityTooLarge": _Border(S3Error, "the object is larger than the store takes ({code})"),
+    **dict.fromkeys(
+        ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"),
+        _Border(S3Error, "the store asks to slow down ({code}); try again later, with fewer workers"),
+    ),
+}
+_BY_CODE["NotFound"] = _BY_CODE["404"]
+_BY_CODE["403"] = _BY_CODE["Forbidden"] = _BY_CODE["AllAccessDisabled"] = _BY_CODE["AccessDenied"]
+_SERVER_FAILED = _Border(S3Error, "the store failed ({code}) however often it was asked; try again later")
+_UNKNOWN_CODE = _Border(S3Error, "the store answered {code}: {detail}")
+
+_NO_CREDENTIALS = (
+    "no credentials were found; sign in, set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
+_BAD_CREDENTIALS = (
+    "the credentials configured here cannot be used ({name}); check the AWS profile or the AWS_* variables"
+)
+_SILENT = (
+    "{endpoint} did not answer in time ({name}); check the endpoint's address, the network and proxies, then try again"
+)
+_NO_CONNECTION = "cannot connect to {endpoint} ({name}); check the endpoint's address, the network and proxies"
+
+_BY_CLASS: dict[str, _Border] = {
+    "NoCredentialsError": _Border(CredentialsMissingError, _NO_CREDENTIALS),
+    **dict.fromkeys(
+        (
+            "PartialCredentialsError",
+            "CredentialRetrievalError",
+            "NoAuthTokenError",
+            "TokenRetrievalError",
+            "UnknownCredentialError",
+            "RefreshWithMFAUnsupportedError",
+            "SSOError",
+            "LoginError",
+            "MetadataRetrievalError",
+        ),
+        _Border(CredentialsMissingError, _BAD_CREDENTIALS),
+    ),
+    "ProfileNotFound": _Border(CredentialsMissingError, "{detail}; check AWS_PROFILE"),
+    "ConnectTimeoutError": _Border(StoreTimeoutError, _SILENT),
+    "ReadTimeoutError": _Border(StoreTimeoutError, _SILENT),
+    "SSLError": _Border(
+        S3Error, "no secure connection to {endpoint}: {detail}; check its certificate and AWS_CA_BUNDLE"
+    ),
+    "ResponseStreamingError": _Border(
+        StoreUnreachableError, "the connection broke in the middle of the bytes; try again"
+    ),
+    "IncompleteReadError": _Border(StoreUnreachableError, "the connection broke in the middle of the bytes; try again"),
+    "ConnectionClosedError": _Border(StoreUnreachableError, "{endpoint} closed the connection; try again"),
+    "ConnectionError": _Border(StoreUnreachableError, _NO_CONNECTION),
+    "HTTPClientError": _Border(StoreUnreachableError, "the connection to {endpoint} failed: {detail}; try again"),
+    "FlexibleChecksumError": _Border(DigestMismatchError, "{detail}; try again, then replace the object"),
+    "ParamValidationError": _Border(S3Error, "S3 takes no such bucket name or key: {detail}"),
+    "NoRegionError": _Border(S3Error, "no region is configured; set AWS_REGION"),
+    "BotoCoreError": _Border(S3Error, "{detail}; check the AWS configuration"),
+    "Boto3Error": _Border(S3Error, "{detail}"),
+}
+
+
+@contextmanager
+def translated(uri: S3Uri | str, action: str) -> Iterator[None]:
+    """Turn what botocore raises in the block into one of this module's errors; the rest passes through.
+
+    Args:
+        uri: what the block works on.
+        action: what was wanted, as in "read it".
+    """
+    try:
+        yield
+    except Exception as err:
+        error = translate(err, uri=uri, action=action)
+        if error is None:
+            raise
+        raise error from err
+
+
+def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | None:
+    """Return the error of this module that says what a botocore error means, None for any other error."""
+    if type(err).__module__.partition(".")[0] not in ("botocore", "boto3", "s3transfer"):
+        return None
+    facts = {"name": type(err).__name__, "endpoint": _endpoint(err), "detail": str(err), "bucket": _bucket(uri)}
+    if isinstance(getattr(err, "response", None), dict) and "Error" in err.response:  # type: ignore[attr-defined]
+        border = _answer(err.response, facts)  # type: ignore[attr-defined]
+    else:
+        names = (cls.__name__ for cls in type(err).__mro__)
+        border = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), _BY_CLASS["BotoCoreError"])
+    return said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
+
+
+def said(kind: type[S3Error], *, uri: S3Uri | str, action: str, what: str) -> S3Error:
+    """Make an error whose text is one line: where, what was wanted, what was found and what to do."""
+    return kind(one_line(f"{uri}: wanted to {action}: {what}"))
+
+
+def one_line(text: str) -> str:
+    """Escape what would break a line or a terminal, for keys may hold anything."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text.strip()
+    )
+
+
+def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
+    """Read an answer of the store: its code where it sent one, else the bare HTTP status (a HEAD has no body)."""
+    metadata = response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
+    code = str(response["Error"].get("Code") or status)
+    region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region") or response["Error"].get("Region")
+    facts["code"] = code if code == str(status) or not status else f"{status} {code}"
+    facts["region"] = f", {region}" if region else ""
+    facts["detail"] = response["Error"].get("Message") or "no reason given"
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status >= 500 or code.startswith("5"):
+        return _SERVER_FAILED
+    return _BY_CODE.get(str(status), _UNKNOWN_CODE)
+
+
+def _endpoint(err: Exception) -> str:
+    """Name the server that was asked, without user, password, path or query."""
+    url = getattr(err, "kwargs", {}).get("endpoint_url")
+    parts = urlsplit(str(url or ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "the store"
+
+
+def _bucket(uri: S3Uri | str) -> str:
+    return uri.bucket if isinstance(uri, S3Uri) else uri.removeprefix("s3://").partition("/")[0]
