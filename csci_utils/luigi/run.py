@@ -1,0 +1,220 @@
+# mypy: disallow-untyped-calls=False
+# (luigi says it is typed, and most of what is called here is not.)
+"""Runs of luigi whose exit status is honest, and tasks whose failures explain themselves.
+
+`luigi.build` returns True when an input is missing, and keeps a failure's traceback where no caller looks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import luigi
+from luigi.execution_summary import LuigiRunResult, LuigiStatusCode, _summary_dict
+from luigi.interface import PidLockAlreadyTakenExit, _WorkerSchedulerFactory
+from luigi.rpc import RPCError
+from luigi.setup_logging import InterfaceLogging
+from luigi.worker import Worker
+
+from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
+
+__all__ = ["ExitStatus", "ExplainedTask", "Failure", "RunResult", "build", "describe_failure"]
+
+logger = logging.getLogger("csci_utils.run")
+
+_DONE = {LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY}
+
+
+class ExplainedTask(luigi.Task):
+    """A task whose failure explains itself wherever it is read: status and sentence first, the traceback after.
+
+    Mixes with any other task class. The text travels through the scheduler, from forked workers and over a network.
+    """
+
+    def on_failure(self, exception: BaseException) -> str:
+        """Return the explanation that luigi hands to its scheduler."""
+        return explain(exception)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; tasks are named by their ids.
+
+    Attributes:
+        exit_status: what a program should exit with.
+        failures: what went wrong, by task; under "" what concerns the whole run.
+        missing: external inputs that are not there.
+        done: tasks that ran to their end.
+        already_done: tasks that had nothing to do.
+    """
+
+    exit_status: ExitStatus
+    failures: dict[str, Failure] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    already_done: list[str] = field(default_factory=list)
+
+
+def build(
+    tasks: Iterable[luigi.Task],
+    *,
+    workers: int = 1,
+    scheduler_url: str | None = None,
+    log_level: str = "WARNING",
+    **environment: Any,
+) -> RunResult:
+    """Run tasks and all they require, and say honestly how that went.
+
+    Args:
+        tasks: what is wanted.
+        workers: processes; with one, tasks run in this one.
+        scheduler_url: a ``luigid``; without, a scheduler inside this process.
+        log_level: of luigi's own loggers; the program's handlers and root logger stay as they are.
+        environment: more of luigi's core settings, as ``no_lock``.
+
+    A task that ends without its output is a failure, whatever the configuration says. KeyboardInterrupt passes through.
+    """
+    factory = _Factory()
+    try:
+        with _luigi_logging(log_level):
+            result = luigi.build(
+                list(tasks),
+                worker_scheduler_factory=factory,
+                detailed_summary=True,
+                workers=workers,
+                local_scheduler=scheduler_url is None,
+                scheduler_url=scheduler_url or "",
+                **environment,
+            )
+            return _read(result, factory)
+    except PidLockAlreadyTakenExit:
+        locked = Failure(ExitStatus.LOCKED, "another process is running the same command and holds luigi's lock")
+        return RunResult(locked.status, {"": locked})
+    except RPCError as err:
+        logger.debug("no answer from the scheduler", exc_info=True)
+        silent = Failure(ExitStatus.NOT_RUN, f"the scheduler at {scheduler_url} cannot be used: {err}")
+        return RunResult(silent.status, {"": silent})
+    except Exception as err:
+        failure = describe_failure(err)
+        logger.error("%s", failure.sentence, exc_info=failure.status is ExitStatus.DEFECT)
+        return RunResult(failure.status, {"": failure})
+
+
+class _RecordingWorker(Worker):
+    """A worker that keeps the reasons for which tasks could not even be scheduled."""
+
+    unschedulable: dict[str, Failure]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unschedulable = {}
+
+    def _log_complete_error(self, task: luigi.Task, tb: str) -> None:
+        if not self._keep(task, tb):
+            super()._log_complete_error(task, tb)
+
+    def _log_dependency_error(self, task: luigi.Task, tb: str) -> None:
+        if not self._keep(task, tb):
+            super()._log_dependency_error(task, tb)
+
+    def _keep(self, task: luigi.Task, tb: str) -> bool:
+        """Keep a failure, and tell whether its sentence is enough for the log."""
+        failure = self.unschedulable[task.task_id] = parse_failure(tb)
+        if failure.status is ExitStatus.DEFECT:
+            return False
+        logging.getLogger("luigi-interface").error("%s cannot be scheduled: %s", task.task_id, failure.sentence)
+        return True
+
+
+class _Factory(_WorkerSchedulerFactory):
+    """Makes the worker that checks and records, and remembers the scheduler to ask it afterwards."""
+
+    def __init__(self) -> None:
+        self.worker: _RecordingWorker | None = None
+
+    def create_worker(self, scheduler: Any, worker_processes: int, assistant: bool = False) -> _RecordingWorker:
+        """Make the worker."""
+        self.worker = _RecordingWorker(
+            scheduler=scheduler,
+            worker_processes=worker_processes,
+            assistant=assistant,
+            check_complete_on_run=True,
+            # luigi sets a signal handler, which only a main thread may.
+            no_install_shutdown_handler=threading.current_thread() is not threading.main_thread(),
+        )
+        return self.worker
+
+
+def _read(result: LuigiRunResult, factory: _Factory) -> RunResult:
+    """Turn luigi's summary into ours."""
+    assert factory.worker is not None  # luigi.build came back, so it made one
+    groups = {name: {task.task_id: task for task in found} for name, found in _summary_dict(factory.worker).items()}
+    missing = sorted(groups["still_pending_ext"])
+    failures = {}
+    for task_id, task in groups["failed"].items():
+        if task.run in (None, NotImplemented):
+            missing.append(task_id)  # an external input that luigi was told to look for again
+        else:
+            failures[task_id] = _failure_of(task_id, factory.worker._scheduler)
+    for task_id in groups["scheduling_error"]:
+        failures[task_id] = factory.worker.unschedulable.get(task_id, Failure(ExitStatus.NOT_RUN, "not scheduled"))
+    statuses = {failure.status for failure in failures.values()}
+    statuses |= {ExitStatus.INPUT_MISSING} if missing else set()
+    statuses |= {ExitStatus.NOT_RUN} if groups["not_run"] else set()
+    statuses |= {ExitStatus.LOCKED} if groups["run_by_other_worker"] else set()
+    if result.status not in _DONE and not statuses:
+        statuses = {ExitStatus.NOT_RUN}
+    return RunResult(
+        max(statuses, default=ExitStatus.OK),
+        failures,
+        missing,
+        sorted(groups["completed"]),
+        sorted(groups["already_done"]),
+    )
+
+
+def _failure_of(task_id: str, scheduler: Any) -> Failure:
+    """Ask the scheduler why a task failed: it knows it from forked workers, too."""
+    text = scheduler.fetch_error(task_id).get("error") or ""
+    with suppress(ValueError):
+        text = json.loads(text)
+    return parse_failure(str(text))
+
+
+class _SentenceFilter(logging.Filter):
+    """Gives a user's error one sentence in luigi's log; a defect of ours keeps its traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten a record, never drop it."""
+        exc = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if exc is not None:
+            failure = describe_failure(exc)
+            if failure.status is not ExitStatus.DEFECT:
+                record.msg, record.args = "%s", (failure.sentence,)
+                record.exc_info = record.exc_text = None
+        return True
+
+
+@contextmanager
+def _luigi_logging(level: str) -> Iterator[None]:
+    """Set the level of luigi's loggers for a while, and keep luigi from adding handlers to them."""
+    loggers = [logging.getLogger("luigi-interface"), logging.getLogger("luigi")]
+    levels = [each.level for each in loggers]
+    shorten, configured = _SentenceFilter(), InterfaceLogging._configured
+    InterfaceLogging._configured = True
+    loggers[0].addFilter(shorten)
+    for each in loggers:
+        each.setLevel(level)
+    try:
+        yield
+    finally:
+        InterfaceLogging._configured = configured
+        loggers[0].removeFilter(shorten)
+        for each, old in zip(loggers, levels, strict=True):
+            each.setLevel(old)
