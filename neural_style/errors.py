@@ -15,7 +15,13 @@ def one_line(text: str) -> str:
 
 
 class NeuralStyleError(Exception):
-    """The base of everything this package raises on purpose; its text is always one line."""
+    """The base of everything this package raises on purpose; its text is always one line.
+
+    Attributes:
+        exit_status: what a program that ends because of it exits with.
+    """
+
+    exit_status = 30
 
     def __str__(self) -> str:
         return one_line(" ".join(str(argument) for argument in self.args))

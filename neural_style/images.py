@@ -43,6 +43,8 @@ DEFAULT_QUALITY = 95
 
 WRITABLE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """Suffixes of formats that hold every colour; a GIF does not, so its result becomes a PNG."""
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".webp")
+"""Those of them whose pixels depend on the quality."""
 
 # Formats that are pixels and nothing else. Left out on purpose: EPS and WMF run a program, the rest nobody styles.
 _READABLE = (

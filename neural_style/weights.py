@@ -7,7 +7,6 @@ import os
 import pickle
 import pickletools
 import re
-import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -19,13 +18,13 @@ from torch import Tensor, nn
 
 from csci_utils.io import atomic_path
 
-from .errors import WeightsError, WeightsNotFoundError, output_error
+from .errors import WeightsError, output_error
+from .model_file import refuse_what_is_no_model
 from .transformer_net import PUBLISHED_WIDTHS, TransformerNet
 
 # What PyTorch 0.3 stored beside every norm and the net never used (pytorch/examples#367).
 _NORM_BUFFER = re.compile(r"(^|\.)in\d+\.(running_mean|running_var|num_batches_tracked)$")
 _WIDTH_KEYS = ("conv1.conv2d.weight", "conv2.conv2d.weight", "conv3.conv2d.weight")
-_WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _CALLS = {"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
 _WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -43,7 +42,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         WeightsError: the file is anything else; one sentence that names the path.
     """
     path = Path(path)
-    _refuse_what_is_no_archive(path)
+    refuse_what_is_no_model(path)
     return _compared(_unpickled(path), path)
 
 
@@ -87,33 +86,6 @@ def widths_of(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Read the net's three widths (full, half, quarter size) off its first three convolutions."""
     full, half, quarter = (state[key].shape[0] for key in _WIDTH_KEYS)
     return full, half, quarter
-
-
-def _refuse_what_is_no_archive(path: Path) -> None:
-    """Say what a file is that torch would only call corrupt."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise WeightsError(f"{path}: wanted a weight file, found {_kind_of(status.st_mode)}; name a .pth file")
-        if status.st_size == 0:
-            raise WeightsError(f"{path}: the weight file is empty; fetch it again")
-        with path.open("rb") as file:
-            head = file.read(512)
-    except FileNotFoundError as err:
-        raise WeightsNotFoundError(f"{path}: there is no such weight file; check the name") from err
-    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
-        reason = getattr(err, "strerror", None) or err
-        if isinstance(err, WeightsError):
-            raise
-        raise WeightsError(f"{path}: the weight file cannot be read: {reason}") from err
-    if head.lstrip().lower().startswith(_WEB_PAGE):
-        raise WeightsError(
-            f"{path}: this looks like a web page, not weights: a download that went wrong; fetch it again"
-        )
-
-
-def _kind_of(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
 
 
 def _unpickled(path: Path) -> Any:

@@ -1,0 +1,86 @@
+"""What runs the net, behind one small interface on numpy arrays.
+
+Axes: H height, W width; 1 picture, 3 channels. Range ``_255``: 0-255.
+Nothing here imports an engine before it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeviceError, EngineError
+
+_DEVICE = re.compile(r"auto|accel|cpu|mps|cuda(:[0-9]{1,4})?")
+
+
+class Engine(Protocol):
+    """A model that is loaded and ready.
+
+    Attributes:
+        name: the library, as `Stylizer.description` gives it.
+        version: of the library.
+        device: where it runs, such as ``cpu`` or ``cuda:1``; never ``auto``.
+        threads: on the CPU; 0 means that the library decides.
+    """
+
+    name: str
+    version: str
+    device: str
+
+    @property
+    def threads(self) -> int:
+        """How many threads of the CPU a run may use."""
+        ...
+
+    def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Style one picture.
+
+        Args:
+            rgb_255_13HW: 0-255, contiguous.
+
+        Returns:
+            Shape ``(1, 3, H', W')``, about 0-255, not clamped; H' and W' as the net gives them.
+        """
+        ...
+
+
+def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto") -> Engine:
+    """Load a model: ``.onnx`` with onnxruntime, anything else as weights for torch.
+
+    Args:
+        model_path: a local file.
+        device: ``auto`` (the best there is), ``accel`` (the best accelerator there is), ``cpu``, ``cuda``, ``cuda:1``
+            or ``mps``.
+
+    Raises:
+        WeightsError: the file is not such a model.
+        DeviceError: the device is not there.
+        EngineError: the library is not installed.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise DeviceError(f"{device!r} is no device; use auto, cpu, cuda, cuda:1 or mps ({_what_there_is()})")
+    if Path(model_path).suffix.lower() == ".onnx":
+        from .onnx_engine import OnnxEngine
+
+        return OnnxEngine(model_path, device=device)
+    try:
+        from .torch_engine import TorchEngine
+    except ModuleNotFoundError as err:
+        if err.name != "torch":
+            raise
+        raise EngineError("styling with .pth weights needs torch; pip install 'neural-style-pipeline[torch]'") from err
+    return TorchEngine(model_path, device=device)
+
+
+def _what_there_is() -> str:
+    try:
+        from .torch_engine import available_devices
+    except ModuleNotFoundError:
+        return "this machine has: cpu"
+    return "this machine has: " + ", ".join(available_devices())

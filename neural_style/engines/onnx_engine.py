@@ -1,0 +1,97 @@
+"""Models in the ONNX format, by onnxruntime, on CUDA or the CPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeviceError, EngineError, WeightsError
+from ..model_file import refuse_what_is_no_model
+
+_ONLY_FATAL = 4
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+class OnnxEngine:
+    """An ONNX model, loaded once; see `neural_style.engines.Engine`."""
+
+    name = "onnxruntime"
+    threads = 0
+
+    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto") -> None:
+        runtime = _onnxruntime()
+        self._path = Path(model_path)
+        self.version = str(runtime.__version__)
+        providers = _providers(device, available=runtime.get_available_providers())
+        refuse_what_is_no_model(self._path)
+        self._session = _opened(runtime, self._path, providers)
+        on_cuda = self._session.get_providers()[0] == _CUDA
+        if not on_cuda and device not in ("auto", "cpu"):
+            raise DeviceError(f"the device {device!r} could not be opened by onnxruntime; check its CUDA libraries")
+        self.device = ("cuda:0" if device in ("auto", "accel", "cuda") else device) if on_cuda else "cpu"
+        self._input, self._fixed_hw = _checked_input(self._session.get_inputs(), self._path)
+
+    def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Style one picture; see `neural_style.engines.Engine.run`."""
+        height, width = rgb_255_13HW.shape[2:]
+        if any(fixed not in (None, found) for fixed, found in zip(self._fixed_hw, (height, width), strict=True)):
+            wanted = " x ".join("any" if side is None else str(side) for side in reversed(self._fixed_hw))
+            raise EngineError(
+                f"{self._path}: this model takes pictures of {wanted} pixels (width x height) only, not "
+                f"{width} x {height}; resize the picture, or export the model with free height and width"
+            )
+        try:
+            styled: NDArray[np.float32] = self._session.run(None, {self._input: rgb_255_13HW})[0]
+        except Exception as err:  # onnxruntime's errors derive from nothing but Exception
+            raise EngineError(f"{self._path}: onnxruntime could not style {width} x {height} pixels: {err}") from err
+        return styled
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as err:
+        raise EngineError(
+            "running .onnx models needs onnxruntime; pip install 'neural-style-pipeline[onnxruntime]'"
+        ) from err
+    onnxruntime.set_default_logger_severity(_ONLY_FATAL)
+    return onnxruntime
+
+
+def _providers(device: str, *, available: list[str]) -> list[Any]:
+    """Choose onnxruntime's back ends for a device.
+
+    Raises:
+        DeviceError: this onnxruntime cannot use it.
+    """
+    if device == "cpu" or (device == "auto" and _CUDA not in available):
+        return [_CPU]
+    if device == "mps" or _CUDA not in available:
+        there = ["cuda"] * (_CUDA in available) + ["cpu"]
+        raise DeviceError(f"the device {device!r} is not there for .onnx models; onnxruntime has: {', '.join(there)}")
+    index = int(device.partition(":")[2] or 0)
+    return [(_CUDA, {"device_id": index, "use_tf32": 0}), _CPU]
+
+
+def _opened(runtime: Any, path: Path, providers: list[Any]) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level = _ONLY_FATAL
+    try:
+        return runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as err:  # InvalidProtobuf, InvalidGraph, Fail...: none has a base of its own
+        raise WeightsError(f"{path}: not a model that onnxruntime can read (damaged, or no ONNX file): {err}") from err
+
+
+def _checked_input(inputs: list[Any], path: Path) -> tuple[str, tuple[int | None, int | None]]:
+    """Return the input's name and the height and width that the model insists on, if it does."""
+    found = [f"{entry.type} {entry.shape}" for entry in inputs]
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    if len(shape) != 4 or inputs[0].type != "tensor(float)" or shape[1] not in (3, None) or shape[0] == 0:
+        raise WeightsError(f"{path}: wanted a model with one float input (1, 3, height, width), found {found}")
+    height, width = (side if isinstance(side, int) else None for side in shape[2:])
+    return inputs[0].name, (height, width)

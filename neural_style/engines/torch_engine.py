@@ -1,0 +1,108 @@
+"""The net in PyTorch, in float32 and nothing less, on CUDA, MPS or the CPU."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import DeviceError
+from ..weights import load_network
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class TorchEngine:
+    """Published weights, loaded once; see `neural_style.engines.Engine`."""
+
+    name = "torch"
+
+    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto") -> None:
+        self.device = resolve_device(device)
+        self.version = str(torch.__version__)
+        with _memory_faults(self.device, what="the model"):
+            self._net = load_network(model_path).to(self.device)
+
+    @property
+    def threads(self) -> int:
+        """As torch is set at this moment; it can change between runs."""
+        return torch.get_num_threads()
+
+    def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Style one picture; see `neural_style.engines.Engine.run`."""
+        height, width = rgb_255_13HW.shape[2:]
+        with torch.inference_mode(), _full_float32(), _memory_faults(self.device, what=f"{width} x {height} pixels"):
+            styled: NDArray[np.float32] = self._net(torch.from_numpy(rgb_255_13HW).to(self.device)).cpu().numpy()
+        return styled
+
+
+def available_devices() -> list[str]:
+    """Name the devices of this machine, the best first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a driver that does not fit is a machine without CUDA, no more
+        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
+        if torch.backends.mps.is_available():
+            devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto``, ``accel`` or a device's name into the name of a device that is there.
+
+    Raises:
+        DeviceError: it is not there; the sentence says what is.
+    """
+    there = available_devices()
+    if device == "auto":
+        return there[0]
+    if device == "accel" and there[0] != "cpu":
+        return there[0]
+    found = {"cuda": "cuda:0"}.get(device, device)
+    if found in there:
+        return found
+    wanted = "an accelerator (cuda or mps)" if device == "accel" else f"the device {device!r}"
+    raise DeviceError(f"{wanted} is not there; this machine has: {', '.join(there)}")
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Switch TF32 off for this block: with its 10-bit mantissa CUDA's results differ from the CPU's by whole levels.
+
+    By the settings of single operations: `cudnn.flags(allow_tf32=False)` does not override a
+    `torch.backends.fp32_precision` of "tf32", and raises on leaving (torch 2.15).
+    """
+    settings: tuple[Any, ...] = (
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # torch puts it there at import
+        torch.backends.cuda.matmul,
+    )
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
+
+
+@contextmanager
+def _memory_faults(device: str, *, what: str) -> Iterator[None]:
+    """Say what did not fit where; every backend has its own error for it, most a plain RuntimeError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as err:
+        if not isinstance(err, MemoryError) and not any(text in str(err).lower() for text in _OUT_OF_MEMORY):
+            raise
+        fault = DeviceError(f"{device} has not enough memory for {what}; use --max-side, or another device")
+        fault.__cause__ = err.with_traceback(None)  # whose frames would keep the tensors alive
+    else:
+        return
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    raise fault
