@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional
+
+from neural_style.transformer_net import TransformerNet
 
 MakePicture = Callable[..., Path]
 
@@ -64,3 +68,73 @@ def icc_profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, 
     head += struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + d50
     head += bytes(124 - len(head))
     return struct.pack(">I", 128 + len(directory) + len(body)) + head + directory + body
+
+
+@pytest.fixture(scope="session")
+def small_state() -> dict[str, torch.Tensor]:
+    """Weights of a narrow net with random numbers, of a size at which every layer says something."""
+    generator = torch.Generator().manual_seed(20161008)
+    state = {}
+    for key, tensor in TransformerNet((4, 8, 16)).state_dict().items():
+        fan_in = tensor[0].numel() if tensor.ndim == 4 else 1
+        state[key] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5 * (20 if fan_in == 1 else 1)
+    state["deconv3.conv2d.bias"] += 128  # so that the result is a picture and not all clamped
+    return state
+
+
+@pytest.fixture
+def small_weights(tmp_path: Path, small_state: dict[str, torch.Tensor]) -> Path:
+    """The same, in a file."""
+    path = tmp_path / "small.pth"
+    torch.save(small_state, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[..., NDArray[np.float32]]:
+    """The published net in plain functions, from its paper and its script; see `published_net`."""
+    return published_net
+
+
+def published_net(state: dict[str, torch.Tensor], rgb_HW3: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Style a picture with functions alone, and nothing of the package under test.
+
+    A side under 8 pixels is extended to 8 by repeated reflection, one pixel by repetition; the result is cropped.
+    """
+    height, width = rgb_HW3.shape[:2]
+    rgb_HW3 = grown(grown(rgb_HW3).swapaxes(0, 1)).swapaxes(0, 1)
+    x = torch.from_numpy(rgb_HW3.transpose(2, 0, 1).copy()).float()[None]
+
+    def conv(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        weight, bias = state[f"{name}.conv2d.weight"].float(), state[f"{name}.conv2d.bias"].float()
+        border = weight.shape[-1] // 2
+        return functional.conv2d(functional.pad(x, (border,) * 4, mode="reflect"), weight, bias, stride=stride)
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        return functional.instance_norm(x, weight=state[f"{name}.weight"].float(), bias=state[f"{name}.bias"].float())
+
+    with torch.inference_mode():
+        x = functional.relu(norm(conv(x, "conv1"), "in1"))
+        x = functional.relu(norm(conv(x, "conv2", stride=2), "in2"))
+        x = functional.relu(norm(conv(x, "conv3", stride=2), "in3"))
+        for n in range(1, 6):
+            inner = functional.relu(norm(conv(x, f"res{n}.conv1"), f"res{n}.in1"))
+            x = x + norm(conv(inner, f"res{n}.conv2"), f"res{n}.in2")
+        for name, norm_name in (("deconv1", "in4"), ("deconv2", "in5")):
+            large = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            x = functional.relu(norm(conv(large, name), norm_name))
+        x = conv(x, "deconv3")
+    return x[0, :, :height, :width].clamp(0, 255).permute(1, 2, 0).numpy()
+
+
+def grown(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add rows one by one, walking back and forth over those that were there."""
+    original, found = list(rows), list(rows)
+    place, step = len(original) - 1, -1
+    while len(found) < 8:
+        if len(original) > 1:
+            place += step
+            if place in (0, len(original) - 1):
+                step = -step
+        found.append(original[place])
+    return np.stack(found)

@@ -1,0 +1,163 @@
+"""``python -m neural_style``: the published script's command line.
+
+The result's path goes to standard output, everything for people to standard error. Exit status: 0 done, 2 usage, 30 bad
+picture, weights, device or disk, 40 a defect of this program, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from .errors import NeuralStyleError, one_line
+from .images import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+
+PROGRAM = "neural_style"
+FAILED, DEFECT, INTERRUPTED = 30, 40, 130
+
+log = logging.getLogger(PROGRAM)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; a usage error leaves as SystemExit(2)."""
+    args = build_parser().parse_args(argv)
+    with _messages():
+        try:
+            args.run(args)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except MemoryError:
+            return _failed("there is not enough memory; use --max-side")
+        except (NeuralStyleError, OSError) as err:
+            return _failed(one_line(str(err)))
+        except Exception:  # a defect: here the traceback is the message
+            traceback.print_exc()
+            return DEFECT
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command sets ``run``, a function of the parsed arguments."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    _add_eval(commands)
+    return parser
+
+
+def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("eval", help="style one picture", allow_abbrev=False)
+    parser.set_defaults(run=_eval, usage_error=parser.error)
+    parser.add_argument("--content-image", required=True, metavar="PATH", help="the picture to style")
+    parser.add_argument("--model", required=True, metavar="PATH", help="published weights, or an .onnx model")
+    parser.add_argument("--output-image", required=True, metavar="PATH", help="the result; its suffix is its format")
+    size = parser.add_argument_group("size")
+    size.add_argument("--content-scale", type=_scale, metavar="F", help="divide width and height by this first")
+    size.add_argument("--max-side", type=_positive, metavar="N", help="shrink the longest edge to N pixels first")
+    size.add_argument(
+        "--max-pixels",
+        type=_positive,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help="refuse larger pictures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        choices=range(1, 101),
+        default=DEFAULT_QUALITY,
+        metavar="1..100",
+        help="of JPEG and WebP (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--export_onnx", "--export-onnx", type=_onnx_name, metavar="PATH", help="also write the model as .onnx"
+    )
+    device = parser.add_mutually_exclusive_group()
+    device.add_argument("--cuda", type=int, choices=(0, 1), help="1: on CUDA; 0: on the CPU")
+    device.add_argument("--accel", action="store_true", help="on the accelerator, whichever there is")
+    device.add_argument("--device", metavar="D", help="auto (the default), cpu, cuda, cuda:1 or mps")
+
+
+def _eval(args: argparse.Namespace) -> None:
+    if args.export_onnx is not None and args.model.lower().endswith(".onnx"):
+        args.usage_error("--export_onnx wants weights as --model; this one is an .onnx model already")
+    from .stylize import Stylizer
+
+    stylizer = Stylizer(args.model, device=_device(args))
+    if args.export_onnx is not None:
+        from .onnx_export import refuse_without_exporter
+
+        refuse_without_exporter()
+    stylizer.style_file(
+        args.content_image,
+        args.output_image,
+        max_side=args.max_side,
+        scale=args.content_scale,
+        max_pixels=args.max_pixels,
+        quality=args.quality,
+    )
+    if args.export_onnx is not None:
+        from .onnx_export import export_onnx
+
+        export_onnx(args.model, args.export_onnx)
+        log.info("wrote the model to %s", one_line(args.export_onnx))
+    sys.stdout.write(f"{args.output_image}\n")
+    sys.stdout.flush()
+
+
+def _device(args: argparse.Namespace) -> str:
+    if args.accel:
+        return "accel"
+    if args.cuda is not None:
+        return "cuda" if args.cuda else "cpu"
+    return args.device or "auto"
+
+
+def _scale(text: str) -> float:
+    scale = float(text)
+    if not 0 < scale < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a number above 0, found {text!r}")
+    return scale
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted at least 1, found {text!r}")
+    return number
+
+
+def _onnx_name(text: str) -> str:
+    if not text.endswith(".onnx"):
+        raise argparse.ArgumentTypeError(f"wanted a name that ends with .onnx, found {text!r}")
+    return text
+
+
+def _failed(sentence: str) -> int:
+    log.error("%s", sentence)
+    return FAILED
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Send the package's log to standard error, one line a message, for as long as a command runs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{PROGRAM}: {record.levelname.lower()}: {record.getMessage()}"
