@@ -20,7 +20,7 @@ from luigi.execution_summary import LuigiRunResult, LuigiStatusCode, _summary_di
 from luigi.interface import PidLockAlreadyTakenExit, _WorkerSchedulerFactory
 from luigi.rpc import RPCError
 from luigi.setup_logging import InterfaceLogging
-from luigi.worker import Worker
+from luigi.worker import TaskException, Worker
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
 
@@ -80,11 +80,11 @@ def build(
 
     A task that ends without its output is a failure, whatever the configuration says. KeyboardInterrupt passes through.
     """
-    factory = _Factory()
+    tasks, factory = list(tasks), _Factory()
     try:
         with _luigi_logging(log_level):
             result = luigi.build(
-                list(tasks),
+                tasks,
                 worker_scheduler_factory=factory,
                 detailed_summary=True,
                 workers=workers,
@@ -92,7 +92,7 @@ def build(
                 scheduler_url=scheduler_url or "",
                 **environment,
             )
-            return _read(result, factory)
+            return _read(result, factory.worker, wanted={task.task_id for task in tasks})
     except PidLockAlreadyTakenExit:
         locked = Failure(ExitStatus.LOCKED, "another process is running the same command and holds luigi's lock")
         return RunResult(locked.status, {"": locked})
@@ -102,6 +102,8 @@ def build(
         return RunResult(silent.status, {"": silent})
     except Exception as err:
         failure = describe_failure(err)
+        if isinstance(err, TaskException):  # outside of a task: what luigi was given is no task
+            failure = Failure(ExitStatus.DEFECT, failure.sentence)
         logger.error("%s", failure.sentence, exc_info=failure.status is ExitStatus.DEFECT)
         return RunResult(failure.status, {"": failure})
 
@@ -151,24 +153,23 @@ class _Factory(_WorkerSchedulerFactory):
         return self.worker
 
 
-def _read(result: LuigiRunResult, factory: _Factory) -> RunResult:
+def _read(result: LuigiRunResult, worker: _RecordingWorker | None, *, wanted: set[str]) -> RunResult:
     """Turn luigi's summary into ours."""
-    assert factory.worker is not None  # luigi.build came back, so it made one
-    groups = {name: {task.task_id: task for task in found} for name, found in _summary_dict(factory.worker).items()}
-    missing = sorted(groups["still_pending_ext"])
-    failures = {}
-    for task_id, task in groups["failed"].items():
-        if task.run in (None, NotImplemented):
-            missing.append(task_id)  # an external input that luigi was told to look for again
-        else:
-            failures[task_id] = _failure_of(task_id, factory.worker._scheduler)
+    assert worker is not None  # luigi.build came back, so it made one
+    groups = {name: {task.task_id: task for task in found} for name, found in _summary_dict(worker).items()}
+    # An external input fails, instead of staying pending, when luigi was told to look for it again.
+    failed_inputs = {task_id for task_id, task in groups["failed"].items() if task.run in (None, NotImplemented)}
+    missing = sorted(failed_inputs | set(groups["still_pending_ext"]))
+    failures = {task_id: _failure_of(task_id, worker._scheduler) for task_id in set(groups["failed"]) - failed_inputs}
     for task_id in groups["scheduling_error"]:
-        failures[task_id] = factory.worker.unschedulable.get(task_id, Failure(ExitStatus.NOT_RUN, "not scheduled"))
+        failures[task_id] = worker.unschedulable.get(task_id, Failure(ExitStatus.NOT_RUN, "not scheduled"))
     statuses = {failure.status for failure in failures.values()}
     statuses |= {ExitStatus.INPUT_MISSING} if missing else set()
-    statuses |= {ExitStatus.NOT_RUN} if groups["not_run"] else set()
-    statuses |= {ExitStatus.LOCKED} if groups["run_by_other_worker"] else set()
-    if result.status not in _DONE and not statuses:
+    finished = wanted <= {*groups["completed"], *groups["already_done"]}
+    if not finished:
+        statuses |= {ExitStatus.NOT_RUN} if groups["not_run"] else set()
+        statuses |= {ExitStatus.LOCKED} if groups["run_by_other_worker"] else set()
+    if not statuses and not (finished and result.status in _DONE):
         statuses = {ExitStatus.NOT_RUN}
     return RunResult(
         max(statuses, default=ExitStatus.OK),

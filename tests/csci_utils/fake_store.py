@@ -59,6 +59,10 @@ class FakeStore:
 
             do_HEAD = do_GET  # noqa: N815
 
+            def do_PUT(self) -> None:  # noqa: N802
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.do_GET()
+
             def begin(self, status: int, length: int, headers: dict[str, str]) -> None:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(length), **headers}.items():
@@ -95,7 +99,7 @@ def refuse(status: int, code: str, message: str = "no reason") -> Callable[[Any]
     def answer(handler: Any) -> None:
         xml = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
         handler.begin(status, len(xml), {"Content-Type": "application/xml"})
-        if handler.command == "GET":
+        if handler.command != "HEAD":
             handler.wfile.write(xml)
 
     return answer

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import luigi
+import luigi.interface
+import luigi.rpc
+import pytest
+
+from csci_utils.io import atomic_path
+from csci_utils.luigi.run import ExitStatus, ExplainedTask, RunResult, build
+from csci_utils.s3 import AccessRefusedError, ObjectMissingError
+
+REPO = Path(__file__).parents[3]
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
+
+
+class PictureError(ValueError):
+    exit_status = 30
+
+
+FAULTS = {
+    "picture": PictureError("x.jpg: not a picture"),
+    "disk": OSError(28, "No space left on device", "x.jpg"),
+    "store": AccessRefusedError("s3://b/k: refused"),
+    "missing": ObjectMissingError("s3://b/k: not there"),
+    "defect": ZeroDivisionError("division by zero"),
+    "stop": KeyboardInterrupt("stop"),
+}
+
+
+class Input(luigi.ExternalTask):
+    path = luigi.Parameter()
+
+    def output(self):
+        return luigi.LocalTarget(self.path)
+
+
+class Write(ExplainedTask):
+    folder = luigi.Parameter()
+    name = luigi.Parameter()
+    fault = luigi.Parameter(default="")
+    needs = luigi.ListParameter(default=())
+
+    def requires(self):
+        return [Input(path=str(Path(self.folder, name))) for name in self.needs]
+
+    def output(self):
+        return luigi.LocalTarget(str(Path(self.folder, self.name)))
+
+    def run(self):
+        if self.fault == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "nothing":
+            return
+        with atomic_path(self.output().path) as scratch:
+            scratch.write_bytes(b"half")
+            if self.fault:
+                raise FAULTS[self.fault]
+
+
+class Plain(Write):
+    """A task whose failures do not explain themselves."""
+
+    on_failure = luigi.Task.on_failure
+
+
+class BrokenLook(Write):
+    def complete(self):
+        raise FAULTS[self.fault]
+
+
+class BrokenNeeds(Write):
+    def requires(self):
+        raise FAULTS[self.fault]
+
+
+class All(luigi.WrapperTask):
+    folder = luigi.Parameter()
+    names = luigi.ListParameter()
+
+    def requires(self):
+        return [Write(folder=self.folder, name=name) for name in self.names]
+
+
+@pytest.fixture
+def folder(tmp_path) -> str:
+    return str(tmp_path)
+
+
+def only(result: RunResult) -> tuple[int, str]:
+    assert len(result.failures) == 1
+    failure = next(iter(result.failures.values()))
+    assert failure.status == result.exit_status
+    return failure.status, failure.sentence
+
+
+@WORKERS
+def test_what_ran_to_its_end_is_0(folder, workers):
+    task = Write(folder=folder, name="a")
+    result = build([task], workers=workers)
+    assert result == RunResult(ExitStatus.OK, done=[task.task_id])
+    assert build([task], workers=workers) == RunResult(ExitStatus.OK, already_done=[task.task_id])
+
+
+@WORKERS
+@pytest.mark.parametrize("kind", [Write, Plain], ids=["explained", "plain"])
+@pytest.mark.parametrize(
+    ("fault", "status", "sentence"),
+    [
+        ("picture", 30, "x.jpg: not a picture"),
+        ("disk", 30, "x.jpg"),
+        ("store", 35, "s3://b/k: refused"),
+        ("missing", 20, "s3://b/k: not there"),
+        ("defect", 40, "ZeroDivisionError: division by zero"),
+        ("nothing", 30, "Task finished running, but complete() is still returning false."),
+    ],
+)
+def test_a_task_that_fails_says_why(folder, workers, kind, fault, status, sentence):
+    task = kind(folder=folder, name="a", fault=fault)
+    result = build([task], workers=workers)
+    assert only(result)[0] == status
+    assert sentence in only(result)[1]
+    assert list(result.failures) == [task.task_id]
+    assert os.listdir(folder) == []
+
+
+def test_a_worker_that_is_killed_is_a_failed_task(folder):
+    result = build(
+        [Write(folder=folder, name=name, fault=fault) for name, fault in [("a", "die"), ("b", "")]], workers=2
+    )
+    status, sentence = only(result)
+    assert status == 30
+    assert "died unexpectedly with exit code -9" in sentence
+    assert Path(folder, "b").exists()
+
+
+def test_an_input_that_is_missing_is_20(folder):
+    task = Write(folder=folder, name="a", needs=["b"])
+    result = build([task])
+    assert result == RunResult(ExitStatus.INPUT_MISSING, missing=[task.requires()[0].task_id])
+
+
+def test_of_several_failures_the_highest_counts(folder):
+    tasks = [Write(folder=folder, name=fault, fault=fault) for fault in ("missing", "store", "picture")]
+    result = build([*tasks, Write(folder=folder, name="a", needs=["b"]), Write(folder=folder, name="c")])
+    assert result.exit_status is ExitStatus.STORE
+    assert sorted(failure.status for failure in result.failures.values()) == [20, 30, 35]
+    assert len(result.missing) == len(result.done) == 1
+
+
+@pytest.mark.parametrize("kind", [BrokenLook, BrokenNeeds], ids=["complete", "requires"])
+@pytest.mark.parametrize(("fault", "status"), [("store", 35), ("defect", 40), ("picture", 30)])
+def test_a_task_that_cannot_be_scheduled_says_why(folder, caplog, kind, fault, status):
+    result = build([kind(folder=folder, name="a", fault=fault)])
+    assert only(result) == (status, ("ZeroDivisionError: " if fault == "defect" else "") + str(FAULTS[fault]))
+    assert ("Traceback" in caplog.text) == (fault == "defect")
+    assert str(FAULTS[fault]) in caplog.text
+
+
+@WORKERS
+@pytest.mark.parametrize(("fault", "trace"), [("picture", False), ("defect", True)])
+def test_only_a_defect_is_logged_with_its_traceback(folder, capfd, workers, fault, trace):
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)  # forked workers inherit it; caplog would not see them
+    try:
+        build([Write(folder=folder, name="a", fault=fault)], workers=workers)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    err = capfd.readouterr().err
+    assert ("Traceback" in err) == trace
+    assert str(FAULTS[fault]) in err
+
+
+def test_ctrl_c_passes_through(folder):
+    with pytest.raises(KeyboardInterrupt, match="stop"):
+        build([Write(folder=folder, name="a", fault="stop")])
+    assert os.listdir(folder) == []
+
+
+def test_a_lock_that_is_held_is_10(folder, monkeypatch):
+    monkeypatch.setattr(luigi.interface.lock, "acquire_for", lambda *_: False)
+    assert only(build([Write(folder=folder, name="a")], no_lock=False)) == (
+        10,
+        "another process is running the same command and holds luigi's lock",
+    )
+
+
+def test_what_is_no_task_is_a_defect(caplog):
+    assert build(["no task"]).exit_status is ExitStatus.DEFECT
+    assert "Can not schedule non-task no task" in caplog.text
+
+
+def test_a_scheduler_that_does_not_answer_is_25(folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise luigi.rpc.RPCError("Errors (3 attempts) when connecting")
+
+    monkeypatch.setattr(luigi.rpc.RemoteScheduler, "_request", refuse)
+    status, sentence = only(build([Write(folder=folder, name="a")], scheduler_url="http://127.0.0.1:1/"))
+    assert status == 25
+    assert "the scheduler at http://127.0.0.1:1/ cannot be used" in sentence
+
+
+def test_the_programs_logging_stays_as_it_was(folder):
+    names = [None, "luigi", "luigi-interface"]
+    before = [(log.level, list(log.handlers), list(log.filters)) for log in map(logging.getLogger, names)]
+    build([Write(folder=folder, name="a")], log_level="DEBUG")
+    assert [(log.level, log.handlers, log.filters) for log in map(logging.getLogger, names)] == before
+
+
+def test_luigis_chatter_is_quiet_unless_asked_for(folder, caplog):
+    build([Write(folder=folder, name="a")])
+    assert caplog.records == []
+    build([Write(folder=folder, name="b")], log_level="INFO")
+    assert "Luigi Execution Summary" in caplog.text
+
+
+def test_no_event_handler_is_left_behind(folder):
+    before = {kind: dict(events) for kind, events in luigi.Task._event_callbacks.items()}
+    build([Write(folder=folder, name="a", fault="picture")])
+    assert luigi.Task._event_callbacks == before
+
+
+def test_a_wrapper_of_many_is_done_with_several_workers(folder):
+    result = build([All(folder=folder, names=list("abcdef"))], workers=2)
+    assert result.exit_status is ExitStatus.OK
+    assert len(result.done) == 7
+    assert len(os.listdir(folder)) == 6
+
+
+def test_a_thread_can_run_tasks(folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(build, [Write(folder=folder, name="a")]).result().exit_status is ExitStatus.OK
+
+
+@pytest.fixture
+def luigid(tmp_path_factory):
+    """A scheduler in a process of its own."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    state = tmp_path_factory.mktemp("luigid") / "state"
+    options = ["--port", str(port), "--address", "127.0.0.1", "--state-path", str(state)]
+    code = f"import luigi.cmdline; luigi.cmdline.luigid({options})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=REPO, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 20
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert process.poll() is None
+        assert time.monotonic() < end, "luigid did not start"
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}/"
+    process.kill()
+    process.wait()
+
+
+def test_failures_travel_through_a_scheduler_elsewhere(folder, luigid):
+    tasks = [Write(folder=folder, name="a", fault="store"), Write(folder=folder, name="b")]
+    result = build(tasks, workers=2, scheduler_url=luigid)
+    assert only(result) == (35, "s3://b/k: refused")
+    assert result.done == [tasks[1].task_id]
+
+
+def run_elsewhere(task: luigi.Task, scheduler: luigi.rpc.RemoteScheduler) -> None:
+    """Let another worker take a task, as if on another host."""
+    scheduler.add_worker("elsewhere", [])
+    scheduler.add_task(
+        worker="elsewhere", task_id=task.task_id, status="PENDING", family=task.task_family, params=task.to_str_params()
+    )
+    assert scheduler.get_work(worker="elsewhere", host="elsewhere")["task_id"] == task.task_id
+
+
+def test_a_task_that_another_worker_has_is_10(folder, luigid):
+    task = Write(folder=folder, name="a")
+    run_elsewhere(task, luigi.rpc.RemoteScheduler(luigid))
+    assert build([task], scheduler_url=luigid) == RunResult(ExitStatus.LOCKED)
+
+
+def test_what_is_wanted_counts_and_not_who_did_it(folder, luigid):
+    taken, mine = Write(folder=folder, name="a"), Write(folder=folder, name="b")
+    run_elsewhere(taken, luigi.rpc.RemoteScheduler(luigid))
+    assert build([mine], scheduler_url=luigid).exit_status is ExitStatus.OK
