@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass, fields
 from typing import Any
 
 from csci_utils.s3.errors import S3Error, one_line, translated
 
 logger = logging.getLogger("csci_utils.s3")
+
+_GIVEN_UP_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,8 @@ class S3Limits:
         read_timeout_s: how long an accepted connection may stay silent.
         max_attempts: tries of a request that the store answers with a failure that can pass (5xx, "slow down");
             ``AWS_MAX_ATTEMPTS`` or a profile's ``max_attempts`` wins over it.
-        connect_attempts: tries when no connection comes about.
-        silent_attempts: tries when a connection is taken and then stays silent.
+        connect_attempts: tries when a connection is refused or the host unknown, which shows at once.
+        silent_attempts: tries when nothing answers, which shows only after a time-out.
         body_attempts: tries of a whole body that arrives cut or damaged.
         chunk_bytes: how much of a body is held in memory.
         pool_connections: connections kept open.
@@ -32,7 +35,7 @@ class S3Limits:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
     max_attempts: int = 8
-    connect_attempts: int = 5
+    connect_attempts: int = 8
     silent_attempts: int = 3
     body_attempts: int = 5
     chunk_bytes: int = 1024 * 1024
@@ -134,6 +137,7 @@ class _Tries:
     def __init__(self, limits: S3Limits, *, max_attempts: int) -> None:
         self.limits = limits
         self.max_attempts = max_attempts
+        self.gave_up_at_s: float | None = None
 
     def judge(
         self, *, attempts: int, response: Any, caught_exception: Any, request_dict: dict[str, Any], **_: Any
@@ -141,9 +145,13 @@ class _Tries:
         """Return False to give up where more tries would only cost time; else leave it to botocore."""
         context = request_dict["context"]
         context["csci_utils_why"] = _why(response, caught_exception)
-        allowed = self._allowed(caught_exception)
-        context["csci_utils_allowed"] = allowed
-        return False if caught_exception is not None and attempts >= allowed else None
+        context["csci_utils_allowed"] = allowed = self._allowed(caught_exception)
+        if caught_exception is None:
+            self.gave_up_at_s = None
+        elif attempts >= allowed:
+            self.gave_up_at_s = time.monotonic()
+            return False
+        return None
 
     def log_new_try(self, *, request: Any, operation_name: str, **_: Any) -> None:
         """Log a request that is made again, with the reason `judge` found."""
@@ -158,12 +166,16 @@ class _Tries:
             )
 
     def _allowed(self, caught: Any) -> int:
+        """Return how many tries a failure deserves; one, soon after the store was given up, for many tasks may ask."""
         names = {cls.__name__ for cls in type(caught).__mro__}
-        if "ReadTimeoutError" in names:
-            return min(self.limits.silent_attempts, self.max_attempts)
-        if "ConnectionError" in names and type(caught).__module__.startswith("botocore"):
-            return min(self.limits.connect_attempts, self.max_attempts)
-        return self.max_attempts
+        if names & {"ReadTimeoutError", "ConnectTimeoutError"}:
+            tries = self.limits.silent_attempts
+        elif "ConnectionError" in names and type(caught).__module__.startswith("botocore"):
+            tries = self.limits.connect_attempts
+        else:
+            return self.max_attempts
+        given_up = self.gave_up_at_s is not None and time.monotonic() - self.gave_up_at_s < _GIVEN_UP_S
+        return 1 if given_up else min(tries, self.max_attempts)
 
 
 def _why(response: Any, caught: Any) -> str:

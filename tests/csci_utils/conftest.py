@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
+import botocore.loaders
+import botocore.session
 import pytest
 
 from csci_utils import s3
-from csci_utils.s3.client import _process
 from tests.csci_utils.fake_store import FakeStore
-
-MOTO: dict[str, str] = {}
 
 
 @pytest.fixture(autouse=True)
-def _fresh_client(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No client and no limits from another test, but moto's, which costs 0.1 s to make, goes from test to test."""
-    on_moto = {"bucket", "make"} & set(request.fixturenames)
-    kept = _process.client is not None and _process.client.meta.endpoint_url == MOTO.get("url")
-    if not (on_moto and kept and s3.limits() == s3.S3Limits()):
-        s3.use_limits(s3.S3Limits())
+def _fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No client and no limits from another test; what botocore reads from its own files is read once."""
+    monkeypatch.setattr(botocore.session, "create_loader", _loader)
+    s3.use_limits(s3.S3Limits())
     yield
-    if not on_moto:
-        s3.use_limits(s3.S3Limits())
+    s3.use_limits(s3.S3Limits())
+
+
+@functools.cache
+def _loader(path: str | None = None) -> botocore.loaders.Loader:
+    return botocore.loaders.create_loader(path)
 
 
 @pytest.fixture
@@ -36,7 +38,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def bucket(s3_endpoint: str) -> str:
     """An empty bucket on moto."""
-    MOTO["url"] = s3_endpoint
     s3.client().create_bucket(Bucket="bucket")
     return "bucket"
 
