@@ -114,11 +114,18 @@ def _quiet() -> Iterator[None]:
         exporter_log.setLevel(level)
 
 
+def _check_structure(path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except Exception as err:  # ValidationError and the errors of shape inference have no base in common
+        raise EngineError(f"it is not a valid ONNX model: {err}") from err
+
+
 def _check_against_torch(path: Path, net: TransformerNet) -> None:
     if importlib.util.find_spec("onnxruntime") is None:
-        import onnx
-
-        onnx.checker.check_model(str(path), full_check=True)
+        _check_structure(path)
         return
     engine = OnnxEngine(path, device="cpu")
     rng = np.random.default_rng(0)

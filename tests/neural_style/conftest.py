@@ -71,15 +71,27 @@ def icc_profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, 
 
 
 @pytest.fixture(scope="session")
-def small_state() -> dict[str, torch.Tensor]:
-    """Weights of a narrow net with random numbers, of a size at which every layer says something."""
-    generator = torch.Generator().manual_seed(20161008)
-    state = {}
-    for key, tensor in TransformerNet((4, 8, 16)).state_dict().items():
-        fan_in = tensor[0].numel() if tensor.ndim == 4 else 1
-        state[key] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5 * (20 if fan_in == 1 else 1)
-    state["deconv3.conv2d.bias"] += 128  # so that the result is a picture and not all clamped
-    return state
+def make_state() -> Callable[[tuple[int, int, int]], dict[str, torch.Tensor]]:
+    """Weights of any width with random numbers, of a size at which every layer says something."""
+
+    def make(widths: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(20161008)
+        state = {}
+        for key, tensor in TransformerNet(widths).state_dict().items():
+            fan_in = tensor[0].numel() if tensor.ndim == 4 else 1
+            state[key] = (
+                torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5 * (20 if fan_in == 1 else 1)
+            )
+        state["deconv3.conv2d.bias"] += 128  # so that the result is a picture and not all clamped
+        return state
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_state(make_state: Callable[..., dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Weights of a narrow net."""
+    return make_state((4, 8, 16))
 
 
 @pytest.fixture
