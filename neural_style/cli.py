@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -104,7 +105,13 @@ def _eval(args: argparse.Namespace) -> None:
 
         export_onnx(args.model, args.export_onnx)
         log.info("wrote the model to %s", one_line(args.export_onnx))
-    sys.stdout.write(f"{args.output_image}\n")
+    _print_path(args.output_image)
+
+
+def _print_path(path: str) -> None:
+    """Print a path's own bytes: a name that is not UTF-8 must not fail now that the picture is there."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     sys.stdout.flush()
 
 

@@ -12,7 +12,7 @@ import logging
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from .errors import PictureError, one_line
 
@@ -45,6 +45,22 @@ def to_rgb(image: Image.Image, *, name: str) -> tuple[Image.Image, bytes | None]
     return rgb, icc_profile
 
 
+def mend_transparent_colour(image: ImageFile.ImageFile) -> None:
+    """Bring the one colour that a PNG calls transparent to the scale of its pixels; only possible before they load.
+
+    Pillow (13.0) scales pixels of 2, 4 and 3 x 16 bits to 8, but leaves this colour in the file's own scale: nothing,
+    or the wrong pixels, would be transparent.
+    """
+    transparent = image.info.get("transparency")
+    if image.format != "PNG" or transparent is None or not image.tile:
+        return
+    stored_as = image.tile[0].args
+    if stored_as in ("L;2", "L;4"):
+        image.info["transparency"] = transparent * {"L;2": 85, "L;4": 17}[stored_as]
+    elif stored_as == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+
+
 def to_srgb(rgb: Image.Image, icc_profile: bytes) -> Image.Image:
     """Convert RGB numbers of one profile to sRGB, for files that cannot name a profile."""
     return _converted(rgb, _opened(icc_profile))
@@ -72,19 +88,11 @@ def _split_alpha(image: Image.Image, *, name: str) -> tuple[Image.Image, Image.I
         grey, alpha = image.convert("LA").split()
         return grey, alpha
     if image.has_transparency_data:
-        *channels, alpha = _rgba(image).split()
+        *channels, alpha = image.convert("RGBA").split()
         return Image.merge("RGB", channels), alpha
     if image.mode in ("1", "L"):
         return image.convert("L"), None
     return (image if image.mode == "CMYK" else image.convert("RGB")), None
-
-
-def _rgba(image: Image.Image) -> Image.Image:
-    transparent = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
-        # A 16-bit PNG: Pillow keeps the high byte of each pixel, but names the transparent colour in 16 bits.
-        image.info["transparency"] = tuple(value >> 8 for value in transparent)
-    return image.convert("RGBA")
 
 
 def _grey_8(image: Image.Image, *, name: str) -> tuple[Image.Image, Image.Image | None]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from csci_utils.io import atomic_path
 
@@ -124,6 +124,7 @@ def load_image(
     _check_settings(max_side=max_side, scale=scale, max_pixels=max_pixels)
     with _reading(path, max_pixels=max_pixels) as image:
         num_frames = getattr(image, "n_frames", 1)
+        colour.mend_transparent_colour(image)
         image.load()
         _refuse_bomb(path, image.size, max_pixels)  # a frame can grow past what the header said
         rgb, icc_profile = colour.to_rgb(image, name=one_line(str(path)))
@@ -213,14 +214,15 @@ def _check_settings(*, max_side: int | None, scale: float | None, max_pixels: in
 
 
 @contextmanager
-def _reading(path: Path, *, max_pixels: int) -> Iterator[Image.Image]:
+def _reading(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file; whatever its bytes do to Pillow inside the block comes out as a `PictureError`.
 
     Everything is caught because Pillow's decoders raise everything on hostile bytes: SyntaxError, ValueError,
     struct.error, OverflowError, zlib.error, EOFError, MemoryError and more.
     """
     try:
-        with _pillow_limit(max_pixels), _regular_file(path), path.open("rb") as file:
+        _refuse_special_file(path)
+        with _pillow_limit(max_pixels), path.open("rb") as file:
             Image.init()  # `formats` may only name what is compiled in
             formats = [name for name in _READABLE if name in Image.OPEN]
             with Image.open(file, formats=formats) as image:
@@ -255,14 +257,12 @@ def _pillow_limit(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-@contextmanager
-def _regular_file(path: Path) -> Iterator[None]:
+def _refuse_special_file(path: Path) -> None:
     """Refuse folders, and pipes and devices, which could block or never end."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise PictureError(f"{path}: wanted a picture file, found {found}; name a file")
-    yield
 
 
 def _what_it_is_instead(path: Path) -> str:

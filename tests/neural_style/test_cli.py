@@ -45,6 +45,13 @@ def test_eval_writes_the_picture_and_prints_its_path(
     assert np.array_equal(np.asarray(load_image(tmp_path / "out.png")), wanted)
 
 
+def test_a_name_that_is_not_utf_8_is_printed_as_it_is(
+    run_eval: RunEval, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run_eval("--output-image", f"{tmp_path}/caf\udce9.png") == 0
+    assert capfdbinary.readouterr() == (f"{tmp_path}/caf".encode() + b"\xe9.png\n", b"")
+
+
 @pytest.mark.parametrize(
     ("options", "size"),
     [

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,36 @@ def test_a_transparent_colour_becomes_alpha(make_picture: MakePicture, pixels: N
     picture = load_image(make_picture("keyed.png", Image.fromarray(pixels), transparency=transparent))
     assert picture.alpha_HW is not None
     assert picture.alpha_HW.tolist() == [[255, 0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "row", "transparent", "alpha"),
+    [
+        (1, 0, bytes([0b0101_0000]), (1,), [255, 0, 255, 0]),
+        (2, 0, bytes([0b00_01_10_11]), (1,), [255, 0, 255, 255]),
+        (4, 0, bytes([0x01, 0x23]), (2,), [255, 255, 0, 255]),
+        (8, 0, bytes([0, 1, 2, 3]), (3,), [255, 255, 255, 0]),
+        (16, 0, bytes([0, 1, 0, 2, 0, 3, 0, 4]), (2,), [255, 0, 255, 255]),
+        (8, 2, bytes([0, 1, 2] * 3 + [9, 9, 9]), (9, 9, 9), [255, 255, 255, 0]),
+        (16, 2, bytes([1, 99, 2, 99, 3, 99] * 3 + [7] * 6), (0x0707,) * 3, [255, 255, 255, 0]),
+    ],
+    ids=["grey-1", "grey-2", "grey-4", "grey-8", "grey-16", "rgb-8", "rgb-16"],
+)
+def test_the_transparent_colour_of_a_png_is_found_at_every_depth(
+    tmp_path: Path, depth: int, kind: int, row: bytes, transparent: tuple[int, ...], alpha: list[int]
+) -> None:
+    """Put together by hand (ISO/IEC 15948), since Pillow writes few of them."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0))
+    key = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+    body = chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    (tmp_path / "keyed.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + key + body)
+    found = load_image(tmp_path / "keyed.png").alpha_HW
+    assert found is not None
+    assert found.tolist() == [alpha]
 
 
 def test_the_first_frame_of_an_animation_is_read_and_said(
