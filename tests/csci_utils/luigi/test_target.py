@@ -90,13 +90,14 @@ def test_a_target_exists_once_it_is_written(make, folder):
     assert leftovers(folder) == []
 
 
-def test_nothing_is_there_before_the_file_is_closed(make):
+def test_nothing_is_there_before_the_file_is_closed(make, folder):
     target = make()
     file = target.open("w")
     file.write(b"new")
     assert not target.exists()
     file.close()
     assert target.exists()
+    assert leftovers(folder) == []
     file.close()  # once more does no harm
     assert read(target) == b"new"
 
@@ -108,11 +109,12 @@ def test_a_failed_write_publishes_nothing_and_leaves_nothing(make, folder, half,
     target = make()
     if old is not None:
         write(target, old)
-    with pytest.raises(type(fault), match=str(fault)):
+    with pytest.raises(type(fault), match=str(fault)) as caught:
         half(target, fault)
+    assert leftovers(folder) == []
+    del caught  # which kept all objects of the failed block alive: nothing waits for the garbage collector
     assert target.exists() == (old is not None)
     assert old is None or read(target) == old
-    assert leftovers(folder) == []
 
 
 def test_a_file_that_is_never_closed_publishes_nothing(make, folder):

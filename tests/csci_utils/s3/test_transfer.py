@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import logging
 import zlib
 from pathlib import Path
@@ -19,6 +20,7 @@ from csci_utils.s3 import (
     S3Uri,
     StoreTimeoutError,
     StoreUnreachableError,
+    transfer,
 )
 from tests.csci_utils.fake_store import cut, give, hang_up, refuse, stall, stay_silent
 
@@ -227,6 +229,22 @@ def test_a_stored_checksum_that_differs_is_noticed(store, pauses, tmp_path):
     with pytest.raises(DigestMismatchError, match="Expected checksum .* did not match calculated checksum"):
         s3.get(URI, tmp_path / "copy")
     assert len(store.requests) == 5
+
+
+def test_a_stored_checksum_is_asked_for_whatever_the_configuration_says(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+    store.hold(BODY, ETag='"0123-2"', x_amz_checksum_crc32=crc32(BODY))
+    assert s3.get(URI, tmp_path / "copy").checked_by == "crc32"
+
+
+def test_the_length_is_compared_though_the_http_library_does_not(pauses, monkeypatch, tmp_path):
+    class Careless:
+        def get_object(self, **_: object) -> dict[str, object]:
+            return {"ContentLength": 10, "ETag": '"0123-2"', "Body": io.BytesIO(b"only 6")}
+
+    monkeypatch.setattr(transfer, "client", Careless)
+    with pytest.raises(StoreUnreachableError, match="10 bytes were announced and 6 came"):
+        s3.get(URI, tmp_path / "copy")
 
 
 def test_the_etag_is_that_of_the_bytes_that_came(store, pauses, tmp_path):
