@@ -145,10 +145,12 @@ class _Tries:
         """Return False to give up where more tries would only cost time; else leave it to botocore."""
         context = request_dict["context"]
         context["csci_utils_why"] = _why(response, caught_exception)
-        context["csci_utils_allowed"] = allowed = self._allowed(caught_exception)
+        kind, allowed = self._allowed(caught_exception)
+        seen = context[f"csci_utils_{kind}"] = context.get(f"csci_utils_{kind}", 0) + 1
+        context["csci_utils_last"] = min(attempts + max(allowed - seen, 0), self.max_attempts)
         if caught_exception is None:
             self.gave_up_at_s = None
-        elif attempts >= allowed:
+        elif seen >= allowed:
             self.gave_up_at_s = time.monotonic()
             return False
         return None
@@ -161,21 +163,24 @@ class _Tries:
                 "%s: try %d of %d, because %s",
                 operation_name,
                 attempt,
-                request.context.get("csci_utils_allowed", self.max_attempts),
+                request.context.get("csci_utils_last", self.max_attempts),
                 request.context.get("csci_utils_why", "the last one failed"),
             )
 
-    def _allowed(self, caught: Any) -> int:
-        """Return how many tries a failure deserves; one, soon after the store was given up, for many tasks may ask."""
+    def _allowed(self, caught: Any) -> tuple[str, int]:
+        """Return a failure's kind and how often that kind may happen to one request.
+
+        Once, soon after the store was given up: many tasks may ask it one after another.
+        """
         names = {cls.__name__ for cls in type(caught).__mro__}
         if names & {"ReadTimeoutError", "ConnectTimeoutError"}:
-            tries = self.limits.silent_attempts
+            kind, allowed = "silent", self.limits.silent_attempts
         elif "ConnectionError" in names and type(caught).__module__.startswith("botocore"):
-            tries = self.limits.connect_attempts
+            kind, allowed = "unreachable", self.limits.connect_attempts
         else:
-            return self.max_attempts
+            return "other", self.max_attempts
         given_up = self.gave_up_at_s is not None and time.monotonic() - self.gave_up_at_s < _GIVEN_UP_S
-        return 1 if given_up else min(tries, self.max_attempts)
+        return kind, 1 if given_up else allowed
 
 
 def _why(response: Any, caught: Any) -> str:

@@ -19,6 +19,7 @@ class FakeStore:
         self.headers: dict[str, str] = {}
         self.faults: deque[Callable[[Any], None]] = deque()
         self.requests: list[str] = []
+        self.received: list[bytes] = []
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -60,7 +61,7 @@ class FakeStore:
             do_HEAD = do_GET  # noqa: N815
 
             def do_PUT(self) -> None:  # noqa: N802
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                store.received.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
                 self.do_GET()
 
             def begin(self, status: int, length: int, headers: dict[str, str]) -> None:
@@ -81,7 +82,7 @@ def give(body: bytes, *, length: int | None = None) -> Callable[[Any], None]:
 
     def answer(handler: Any) -> None:
         handler.begin(200, len(body) if length is None else length, handler.store.headers)
-        if handler.command == "GET":
+        if handler.command != "HEAD":
             handler.wfile.write(body)
         handler.close_connection = length is not None
 

@@ -18,6 +18,7 @@ from csci_utils.io import atomic_path
 from csci_utils.luigi import run
 from csci_utils.luigi.run import ExitStatus, ExplainedTask, RunResult, build
 from csci_utils.s3 import AccessRefusedError, ObjectMissingError
+from tests.csci_utils.fake_store import wait_until
 
 REPO = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # luigi forks
@@ -193,6 +194,46 @@ def test_ctrl_c_passes_through(folder):
     with pytest.raises(KeyboardInterrupt, match="stop"):
         build([Write(folder=folder, name="a", fault="stop")])
     assert os.listdir(folder) == []
+
+
+INTERRUPTED = """
+import sys, time, luigi
+from pathlib import Path
+from csci_utils.io import atomic_path
+from csci_utils.luigi.run import ExplainedTask, build
+
+class Slow(ExplainedTask):
+    name = luigi.Parameter()
+
+    def output(self):
+        return luigi.LocalTarget(str(Path(sys.argv[1], self.name)))
+
+    def run(self):
+        with atomic_path(self.output().path) as scratch:
+            scratch.write_bytes(b"half")
+            time.sleep(60)
+
+build([Slow(name="a"), Slow(name="b")], workers=int(sys.argv[2]))
+"""
+
+
+@WORKERS
+def test_ctrl_c_at_a_terminal_ends_all_processes_and_leaves_nothing(folder, workers):
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, folder, str(workers)],
+        cwd=REPO,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: len(os.listdir(folder)) == workers, timeout_s=20)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT, err
+    assert "KeyboardInterrupt" in err
+    assert os.listdir(folder) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_a_lock_that_is_held_is_10(folder, monkeypatch):

@@ -263,6 +263,16 @@ def test_failures_that_pass_are_tried_again_and_logged(store, pauses, caplog, tm
     assert all(line.endswith(("the store answered 503 SlowDown", "ConnectionClosedError")) for line in lines(caplog))
 
 
+def test_a_file_is_sent_again_from_its_beginning(store, pauses, tmp_path):
+    (tmp_path / "cat.jpg").write_bytes(BODY)
+    store.hold(b"")
+    store.faults.extend([refuse(503, "SlowDown"), hang_up, stay_silent])
+    s3.use_limits(S3Limits(read_timeout_s=0.2))
+    assert s3.put(tmp_path / "cat.jpg", URI).size_bytes == len(BODY)
+    assert store.requests == ["PUT /bucket/images/cat.jpg"] * 4
+    assert store.received == [BODY] * 4
+
+
 def test_failures_that_do_not_pass_end_in_an_error(store, pauses, tmp_path):
     store.faults.extend([refuse(503, "ServiceUnavailable")] * 20)
     with pytest.raises(S3Error, match=r"the store failed \(503 ServiceUnavailable\) however often"):
