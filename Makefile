@@ -1,0 +1,75 @@
+# Everything works from a fresh clone with only python3, make and git.
+#
+#   make run [IMAGE=path] [MODEL=path.pth]   set up, then style a picture through an embedded S3
+#   make test                                set up, then all tests
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PIPENV_VERSION := 2026.10.3
+VENV := .venv
+BIN := $(VENV)/bin
+# The environment is the lock's, whatever pip would otherwise prefer on this machine.
+PIPENV := env -u PIP_FIND_LINKS -u VIRTUAL_ENV PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 \
+	PIPENV_NOSPIN=1 PIPENV_YES=1 PIP_CONFIG_FILE=/dev/null .pipenv/bin/pipenv
+
+# What `make run` styles when nothing is named: the first picture and the first weights that lie here.
+REAL ?= ../shared/real
+IMAGE ?= $(firstword $(sort $(wildcard $(REAL)/images/*)))
+MODEL ?= $(firstword $(sort $(wildcard $(REAL)/saved_models/*.pth)))
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup: $(VENV)/.synced ## The environment .venv, from the lock
+
+.pipenv/.installed: Makefile
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wanted Python 3.11 or later, found %s; name one: make PYTHON=python3.11" % sys.version.split()[0])'
+	$(PYTHON) -m venv .pipenv
+	.pipenv/bin/python -m pip install --quiet --disable-pip-version-check "pipenv==$(PIPENV_VERSION)"
+	touch $@
+
+$(VENV)/.synced: .pipenv/.installed Pipfile.lock setup.py
+	@echo 'setting up .venv from the lock (about 6 GB on the first time)' >&2
+	$(PIPENV) --python "$$(command -v $(PYTHON))" sync --dev >&2
+	touch $@
+
+.PHONY: run
+run: setup ## Style IMAGE with MODEL through an embedded S3
+	@$(BIN)/python .ci/run_main_job.py --image "$(IMAGE)" --model "$(MODEL)"
+
+.PHONY: test
+test: setup ## All tests
+	$(BIN)/python -m pytest
+
+.PHONY: soak
+soak: setup ## What is too long for every run: the same code at full counts, its output in docs/soak.txt
+	$(BIN)/python -m pytest --soak -m soak -v 2>&1 | tee docs/soak.txt
+
+.PHONY: lint
+lint: setup ## Ruff, mypy, and whether the lock names an index
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: setup ## Format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## Speed, as ratios against named peers in the same run
+	$(BIN)/python -m bench
+
+.PHONY: lock
+lock: .pipenv/.installed ## Resolve the lock anew, and keep every index out of it
+	$(PIPENV) lock --dev
+	$(PYTHON) .ci/scrub_lock.py
+
+.PHONY: clean
+clean: ## Remove what `make setup` made
+	rm -rf .venv .pipenv *.egg-info .mypy_cache .pytest_cache .ruff_cache
