@@ -1,0 +1,33 @@
+"""What the pipeline itself can complain about: one sentence, and the exit status that goes with it."""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Base of the package's own errors. Its text is one line.
+
+    Attributes:
+        exit_status: What the command line ends with (README, "Exit status").
+    """
+
+    exit_status = 2
+
+
+class NotConfiguredError(PipelineError):
+    """No S3 root is known, or a setting does not make sense."""
+
+
+class BadNameError(PipelineError, ValueError):
+    """A picture or model name that no object of ours may have."""
+
+
+class ProgramFailedError(PipelineError, RuntimeError):
+    """Styling in a process of its own ended with an error."""
+
+    exit_status = 30
+
+
+class InputChangedError(PipelineError, RuntimeError):
+    """A local copy was replaced by another while it was being read."""
+
+    exit_status = 30

@@ -1,0 +1,71 @@
+"""Names that users give: checked once, here, before anything is read."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PurePosixPath
+from typing import Any
+
+import luigi
+
+from pipeline.errors import BadNameError
+
+# A file system holds 255 bytes a component; the record beside a file is called `.<name>.json`.
+MAX_COMPONENT_BYTES = 255 - len("..json")
+# S3's own limit, less room for the prefix.
+MAX_NAME_BYTES = 900
+
+
+def check_name(name: str, kind: str) -> str:
+    """Return `name` if it names an object below its folder, and nothing else.
+
+    Args:
+        name: Relative, ``/`` between folders, as S3 keys are.
+        kind: ``"picture"`` or ``"model"``, for the message.
+
+    Raises:
+        BadNameError: the name is empty or absolute, leaves its folder, has an empty, ``.`` or hidden component,
+            holds a control character, is not valid Unicode, or is too long for a file system.
+    """
+    if fault := _fault_of(name):
+        raise BadNameError(
+            f"{name!r} cannot name a {kind}: {fault}; "
+            f"give its name below its folder in S3, such as 'luigi.jpg' or 'holiday/sea.jpg'"
+        )
+    return name
+
+
+def model_file_name(model: str) -> str:
+    """The file name of a model: without a suffix it is a ``.pth``, a suffix is taken as given."""
+    return model if PurePosixPath(model).suffix else f"{model}.pth"
+
+
+def _fault_of(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    if not name.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        return "it holds a control character or is not valid Unicode"
+    if name.startswith("/"):
+        return "it is absolute"
+    parts = name.split("/")
+    if ".." in parts:
+        return "it leaves its folder"
+    if "" in parts or "." in parts:
+        return "it has an empty component or a '.'"
+    if any(part.startswith(".") for part in parts):
+        return "a name that begins with a dot is kept for records and scratch files"
+    if any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts) or len(name.encode()) > MAX_NAME_BYTES:
+        return f"it is too long ({MAX_COMPONENT_BYTES} bytes a component, {MAX_NAME_BYTES} in all)"
+    return None
+
+
+class NameParameter(luigi.Parameter):
+    """A Luigi parameter that is a checked name."""
+
+    def __init__(self, *, kind: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._kind = kind
+
+    def normalize(self, x: str) -> str:
+        """Check the name, wherever it came from: a call, the command line or luigi.cfg."""
+        return check_name(x, self._kind)

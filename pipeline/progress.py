@@ -1,0 +1,115 @@
+"""What a run shows while it works: a bar for bytes and one for pictures on a terminal, nothing anywhere else.
+
+The counts lie in shared memory, so that forked workers add to the bars of their parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+REFRESH_S = 0.1
+
+
+class Progress:
+    """Counts of one run; adding to them is cheap and safe from any process forked after it was made."""
+
+    def __init__(self) -> None:
+        self._bytes = multiprocessing.Value("q", 0)
+        self._pictures = multiprocessing.Value("q", 0)
+
+    def add_bytes(self, num_bytes: int) -> None:
+        """Count bytes that arrived; negative when a body is read anew."""
+        with self._bytes:
+            self._bytes.value += num_bytes
+
+    def add_picture(self) -> None:
+        """Count a finished picture."""
+        with self._pictures:
+            self._pictures.value += 1
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes counted so far."""
+        return int(self._bytes.value)
+
+    @property
+    def num_pictures(self) -> int:
+        """Pictures counted so far."""
+        return int(self._pictures.value)
+
+
+def add_bytes(num_bytes: int) -> None:
+    """Count bytes that arrived on the bar of this run, if there is one."""
+    if _current is not None:
+        _current.add_bytes(num_bytes)
+
+
+def add_picture() -> None:
+    """Count a finished picture on the bar of this run, if there is one."""
+    if _current is not None:
+        _current.add_picture()
+
+
+def write_line(line: str) -> None:
+    """Write a line to standard error, above the bars if there are any."""
+    if _current is None:
+        print(line, file=sys.stderr)  # noqa: T201 -- this is where lines for people leave the program
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
+@contextmanager
+def shown(*, total_bytes: int, total_pictures: int) -> Iterator[None]:
+    """Show the two bars on standard error within the block, if that is a terminal.
+
+    Args:
+        total_bytes: To be fetched, 0 when everything lies here already.
+        total_pictures: To be made.
+    """
+    global _current
+    if not sys.stderr.isatty():
+        yield
+        return
+    progress, stopped = Progress(), threading.Event()
+    bars = _bars(total_bytes, total_pictures)
+    painter = threading.Thread(target=_paint, args=(progress, bars, stopped), daemon=True)
+    _current = progress
+    painter.start()
+    try:
+        yield
+    finally:
+        _current = None
+        stopped.set()
+        painter.join()
+        for bar in bars:
+            bar.close()
+
+
+_current: Progress | None = None
+
+
+def _bars(total_bytes: int, total_pictures: int) -> tuple[Any, Any]:
+    from tqdm import tqdm
+
+    return (
+        tqdm(total=total_bytes, desc="fetched", unit="B", unit_scale=True, unit_divisor=1024, position=0, leave=False),
+        tqdm(total=total_pictures, desc="styled", unit="picture", position=1, leave=False),
+    )
+
+
+def _paint(progress: Progress, bars: tuple[Any, Any], stopped: threading.Event) -> None:
+    while True:
+        ended = stopped.wait(REFRESH_S)
+        for bar, count in zip(bars, (progress.num_bytes, progress.num_pictures), strict=True):
+            if bar.n != count or ended:
+                bar.n = count
+                bar.refresh()
+        if ended:
+            return

@@ -1,0 +1,144 @@
+"""What a styled picture was made from, and whether that still holds (DESIGN rule 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from csci_utils.io import read_record, sha256_of
+from csci_utils.s3 import ObjectInfo
+from pipeline.names import model_file_name
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What changes the pixels of a result, besides its picture and model.
+
+    Attributes:
+        max_side: Longest edge in pixels that the picture was shrunk to, or None.
+        quality: Of the lossy format that the result has, 1 to 100; None for a lossless one.
+        precision: Of the arithmetic.
+        algorithm: `neural_style.stylize.ALGORITHM_VERSION` that made the result.
+    """
+
+    max_side: int | None
+    quality: int | None
+    precision: str
+    algorithm: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An input as a record keeps it.
+
+    Attributes:
+        uri: ``s3://bucket/key``.
+        etag: As S3 gave it when the bytes were fetched.
+        sha256: Of those bytes, hexadecimal.
+        size_bytes: Their number.
+        checked_by: What the fetched bytes were compared with (``csci_utils.s3.get``).
+    """
+
+    uri: str
+    etag: str
+    sha256: str
+    size_bytes: int
+    checked_by: str
+
+    @classmethod
+    def from_record(cls, found: object) -> Source | None:
+        """Read one back; None where the record holds something else."""
+        if not isinstance(found, dict):
+            return None
+        try:
+            return cls(**found)
+        except TypeError:
+            return None
+
+
+def result_name(image: str, model: str, *, max_side: int | None, suffix: str) -> str:
+    """Where a result lies below ``stylized/``.
+
+    Args:
+        image: Name of the picture below ``images/``; its folders are kept.
+        model: Name of the model below ``saved_models/``; its suffix is not.
+        max_side: Part of the name when given.
+        suffix: Of the result's format, dot included.
+    """
+    picture = PurePosixPath(image)
+    stem = picture.stem if max_side is None else f"{picture.stem}@{max_side}"
+    return str(PurePosixPath(model_file_name(model)).with_suffix("") / picture.parent / f"{stem}{suffix}")
+
+
+def reason_to_make(result: Path, *, inputs: Mapping[str, ObjectInfo], parameters: Parameters) -> str | None:
+    """Why `result` has to be made (again), in a few words; None when it still holds.
+
+    Args:
+        result: The styled picture's path; its record lies beside it.
+        inputs: ``image`` and ``model`` as S3 holds them now.
+        parameters: Those wanted now.
+    """
+    if not result.is_file():
+        return "not made yet"
+    record = read_record(result)
+    if record is None or record.get("format") != RECORD_FORMAT:
+        return "it has no record of what it was made from"
+    return (
+        _changed_input(record, inputs)
+        or _changed_parameter(record, parameters)
+        or _changed_result(record, result)
+    )  # fmt: skip
+
+
+def make_record(
+    result: Path, *, inputs: Mapping[str, Source], parameters: Parameters, made_by: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of a finished result.
+
+    Args:
+        result: The file in its final place or about to be moved there.
+        inputs: ``image`` and ``model``, with the digests of the bytes that were used.
+        parameters: What else changed the pixels.
+        made_by: Engine, device, threads: kept for the reader, never a reason to make a result again.
+    """
+    return {
+        "format": RECORD_FORMAT,
+        "made_from": {name: asdict(source) for name, source in inputs.items()},
+        "parameters": asdict(parameters),
+        "made_by": dict(made_by),
+        "result": {"sha256": sha256_of(result), "size_bytes": result.stat().st_size},
+    }
+
+
+def _changed_input(record: dict[str, Any], inputs: Mapping[str, ObjectInfo]) -> str | None:
+    made_from = record.get("made_from")
+    for name, now in inputs.items():
+        then = Source.from_record(made_from.get(name)) if isinstance(made_from, dict) else None
+        if then is None:
+            return f"its record does not say which {name} it was made from"
+        if now.sha256 is not None:
+            if now.sha256 != then.sha256:
+                return f"{name} changed: sha256 {then.sha256[:12]} -> {now.sha256[:12]}"
+        elif (str(now.uri), now.etag) != (then.uri, then.etag):
+            return f"{name} changed: {then.uri} etag {then.etag} -> {now.uri} etag {now.etag}"
+    return None
+
+
+def _changed_parameter(record: dict[str, Any], wanted: Parameters) -> str | None:
+    made_with = record.get("parameters")
+    for name, value in asdict(wanted).items():
+        found = made_with.get(name) if isinstance(made_with, dict) else None
+        if found != value:
+            return f"{name} changed: {found} -> {value}"
+    return None
+
+
+def _changed_result(record: dict[str, Any], result: Path) -> str | None:
+    made = record.get("result")
+    if not isinstance(made, dict) or made.get("size_bytes") != result.stat().st_size:
+        return "the file is not the one that was made"
+    return None if made.get("sha256") == sha256_of(result) else "the file is not the one that was made"

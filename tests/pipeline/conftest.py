@@ -1,0 +1,96 @@
+"""A bucket with small pictures and small nets in it, and settings that point there."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from csci_utils.s3 import S3Uri, client, forget_client, put
+from pipeline import settings
+
+BUCKET = "pictures"
+ROOT = f"s3://{BUCKET}/styled"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What tests put into S3, and where its mirror lies."""
+
+    root: str
+    local: Path
+    scratch: Path
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        path = self.scratch / "object"
+        path.write_bytes(content)
+        put(path, S3Uri.parse(f"{self.root}/{name}"))
+
+    def put_image(self, name: str, *, seed: int = 1, size: tuple[int, int] = (32, 24)) -> None:
+        self.put_bytes(f"images/{name}", encoded_picture(name, seed=seed, size=size))
+
+    def put_model(self, name: str, *, seed: int = 1) -> None:
+        self.put_bytes(f"saved_models/{name}", model_bytes(seed))
+
+    def files(self) -> list[str]:
+        """Every file below the local root, hidden ones too."""
+        return sorted(str(path.relative_to(self.local)) for path in self.local.rglob("*") if path.is_file())
+
+
+def encoded_picture(name: str, *, seed: int = 1, size: tuple[int, int] = (32, 24), **options: Any) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    image_format = Image.registered_extensions()[Path(name).suffix.lower()]
+    Image.fromarray(pixels).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+@functools.cache
+def model_bytes(seed: int = 1) -> bytes:
+    import torch
+
+    from neural_style.transformer_net import TransformerNet
+
+    torch.manual_seed(seed)
+    buffer = io.BytesIO()
+    torch.save(TransformerNet(widths=(4, 8, 12)).state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    """No client, settings or task of one test is met by the next."""
+    import luigi.task_register
+
+    forget_client()
+    luigi.task_register.Register.clear_instance_cache()
+    yield
+    settings._current = None
+    forget_client()
+
+
+@pytest.fixture
+def store(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, configured by the environment as a user would."""
+    monkeypatch.setenv("PIPELINE_S3_ROOT", ROOT)
+    monkeypatch.setenv("PIPELINE_LOCAL_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("PIPELINE_DEVICE", "cpu")
+    monkeypatch.chdir(tmp_path)
+    client().create_bucket(Bucket=BUCKET)
+    (tmp_path / "scratch").mkdir()
+    return Bucket(ROOT, tmp_path / "data", tmp_path / "scratch")
+
+
+@pytest.fixture
+def bucket(store: Bucket) -> Bucket:
+    """The bucket with one picture and one model in it."""
+    store.put_image("luigi.jpg")
+    store.put_model("mosaic.pth")
+    return store
