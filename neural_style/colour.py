@@ -54,7 +54,7 @@ def mend_transparent_colour(image: ImageFile.ImageFile) -> None:
     transparent = image.info.get("transparency")
     if image.format != "PNG" or transparent is None or not image.tile:
         return
-    stored_as = image.tile[0].args
+    stored_as = image.tile[0][3]
     if stored_as in ("L;2", "L;4"):
         image.info["transparency"] = transparent * {"L;2": 85, "L;4": 17}[stored_as]
     elif stored_as == "RGB;16B":

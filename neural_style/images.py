@@ -126,7 +126,6 @@ def load_image(
         num_frames = getattr(image, "n_frames", 1)
         colour.mend_transparent_colour(image)
         image.load()
-        _refuse_bomb(path, image.size, max_pixels)  # a frame can grow past what the header said
         rgb, icc_profile = colour.to_rgb(image, name=one_line(str(path)))
         rgb = _upright(rgb, orientation=_orientation(image))
         rgb = _resized(rgb, path=path, max_side=max_side, scale=scale, max_pixels=max_pixels)
@@ -273,11 +272,6 @@ def _what_it_is_instead(path: Path) -> str:
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head")):
         return "this looks like a web page, not a picture: a download that went wrong; fetch it again"
     return "not a picture of a kind that can be read (or its beginning is damaged); give a JPEG, PNG, WebP or TIFF"
-
-
-def _refuse_bomb(path: Path, size: tuple[int, int], max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise PictureTooLargeError(_bomb_sentence(path, max_pixels))
 
 
 def _bomb_sentence(path: Path, max_pixels: int) -> str:

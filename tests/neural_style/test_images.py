@@ -65,9 +65,17 @@ def test_a_result_says_nothing_of_how_the_camera_was_held(make_picture: MakePict
         assert not image.getexif()
 
 
-def test_damaged_exif_means_upright(make_picture: MakePicture) -> None:
-    path = make_picture("cat.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nothing here")
-    assert load_image(path).width == 30
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"II*\0\xff\xff\xff\xff nothing here",
+        b"II*\0" + struct.pack("<IHHHI4sI", 8, 1, 0x0112, 2, 4, b"abc\0", 0),  # a text where the number should be
+        b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 9, 0, 0),  # 9: there are eight ways to hold a camera
+    ],
+    ids=["nowhere", "text", "nine"],
+)
+def test_damaged_exif_means_upright(make_picture: MakePicture, exif: bytes) -> None:
+    assert load_image(make_picture("cat.jpg", exif=b"Exif\0\0" + exif)).width == 30
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "LAB", "I;16"])
@@ -509,6 +517,11 @@ def test_alpha_goes_out_with_the_picture(tmp_path: Path, rgb_HW3: NDArray[np.uin
     assert np.array_equal(found.alpha_HW, ALPHA_HW)
     if suffix != ".webp":
         assert np.array_equal(found.rgb_HW3, rgb_HW3)  # under transparent pixels too
+
+
+def test_styled_colours_stay_under_transparent_pixels_of_a_webp(tmp_path: Path, rgb_HW3: NDArray[np.uint8]) -> None:
+    save_image(Picture(rgb_HW3, np.zeros((20, 30), np.uint8)), tmp_path / "out.webp")
+    assert np.abs(load_image(tmp_path / "out.webp").rgb_HW3.astype(int) - rgb_HW3).mean() < 8
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
