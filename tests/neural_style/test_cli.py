@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -252,3 +253,33 @@ def test_the_program_exports_and_styles_with_what_it_exported(
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{second}\n", "")
     difference = np.asarray(load_image(first)).astype(int) - np.asarray(load_image(second))
     assert np.abs(difference).max() <= 1
+
+
+WAITS_WITH_A_SCRATCH_FILE = """
+import runpy, sys, time
+from neural_style import images
+def wait(path, size):
+    sys.stderr.write("waiting\\n")
+    sys.stderr.flush()
+    time.sleep(60)
+images.verify_image = wait
+runpy.run_module("neural_style", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "ctrl-c"])
+def test_a_signal_in_the_middle_of_writing_leaves_nothing(
+    make_picture: MakePicture, small_weights: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    (tmp_path / "new").mkdir()
+    argv = ["eval", "--content-image", str(make_picture()), "--model", str(small_weights)]
+    argv += ["--output-image", str(tmp_path / "new" / "out.png")]
+    command = [sys.executable, "-c", WAITS_WITH_A_SCRATCH_FILE, *argv]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr is not None
+        assert program.stderr.readline() == "waiting\n"
+        assert len(list((tmp_path / "new").iterdir())) == 1  # the scratch file
+        program.send_signal(number)
+        out, err = program.communicate(timeout=30)
+    assert (program.returncode, out, err) == (status, "", "")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -34,7 +34,9 @@ class Trap:
 
 
 def same(found: State, wanted: State) -> bool:
-    return list(found) == list(wanted) and all(torch.equal(found[key], wanted[key]) for key in wanted)
+    """Compare names, order, numbers and types (`torch.equal` lets types differ)."""
+    pairs = [(found[key], wanted[key]) for key in wanted if key in found]
+    return list(found) == list(wanted) and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 
 def test_weights_come_back_as_they_are(small_weights: Path, small_state: State) -> None:
