@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,10 +27,13 @@ from luigi.worker import TaskException, Worker
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
 
-__all__ = ["ExitStatus", "ExplainedTask", "Failure", "RunResult", "build", "describe_failure"]
+__all__ = ["ExitStatus", "ExplainedTask", "Failure", "RunResult", "build", "describe_failure", "shorten_luigi_log"]
 
 logger = logging.getLogger("csci_utils.run")
 
+_TRACEBACK = "Traceback (most recent call last)"
+_OWN_END_S = 1.0
+_CLEAN_UP_S = 5.0
 _DONE = {LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY}
 
 
@@ -117,6 +123,24 @@ class _RecordingWorker(Worker):
         super().__init__(**kwargs)
         self.unschedulable = {}
 
+    def __exit__(self, type: Any, value: Any, traceback: Any) -> bool:
+        """Let running tasks clean up before luigi terminates what is left of them, which leaves scratch files."""
+        if type is not None:
+            self._wait_for_tasks(_OWN_END_S)  # Ctrl-C at a terminal reached them as well: a second one would disturb
+            for task in self._alive():
+                with suppress(ProcessLookupError):
+                    os.kill(task.pid, signal.SIGINT)
+            self._wait_for_tasks(_CLEAN_UP_S)
+        return bool(super().__exit__(type, value, traceback))
+
+    def _alive(self) -> list[Any]:
+        return [task for task in self._running_tasks.values() if task.is_alive()]
+
+    def _wait_for_tasks(self, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
+        for task in self._alive():
+            task.join(max(0.0, end - time.monotonic()))
+
     def _log_complete_error(self, task: luigi.Task, tb: str) -> None:
         if not self._keep(task, tb):
             super()._log_complete_error(task, tb)
@@ -188,18 +212,31 @@ def _failure_of(task_id: str, scheduler: Any) -> Failure:
     return parse_failure(str(text))
 
 
-class _SentenceFilter(logging.Filter):
+class SentenceFilter(logging.Filter):
     """Gives a user's error one sentence in luigi's log; a defect of ours keeps its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten a record, never drop it."""
-        exc = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if exc is not None:
-            failure = describe_failure(exc)
-            if failure.status is not ExitStatus.DEFECT:
-                record.msg, record.args = "%s", (failure.sentence,)
-                record.exc_info = record.exc_text = None
+        failure = _failure_in(record)
+        if failure is not None and failure.status is not ExitStatus.DEFECT:
+            record.msg, record.args = "%s", (failure.sentence,)
+            record.exc_info = record.exc_text = None
         return True
+
+
+def shorten_luigi_log() -> None:
+    """Keep tracebacks of what a user can get wrong out of the `luigi` command's log, from now on."""
+    logger = logging.getLogger("luigi-interface")
+    if not any(isinstance(each, SentenceFilter) for each in logger.filters):
+        logger.addFilter(SentenceFilter())
+
+
+def _failure_in(record: logging.LogRecord) -> Failure | None:
+    """Find the failure that a record tells of: an exception, or the text of one in its message."""
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+        return describe_failure(record.exc_info[1])
+    text = record.getMessage()
+    return parse_failure(text) if _TRACEBACK in text else None
 
 
 @contextmanager
@@ -207,7 +244,7 @@ def _luigi_logging(level: str) -> Iterator[None]:
     """Set the level of luigi's loggers for a while, and keep luigi from adding handlers to them."""
     loggers = [logging.getLogger("luigi-interface"), logging.getLogger("luigi")]
     levels = [each.level for each in loggers]
-    shorten, configured = _SentenceFilter(), InterfaceLogging._configured
+    shorten, configured = SentenceFilter(), InterfaceLogging._configured
     InterfaceLogging._configured = True
     loggers[0].addFilter(shorten)
     for each in loggers:

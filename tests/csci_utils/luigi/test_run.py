@@ -217,8 +217,9 @@ build([Slow(name="a"), Slow(name="b")], workers=int(sys.argv[2]))
 """
 
 
+@pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["at-a-terminal", "to-the-parent"])
 @WORKERS
-def test_ctrl_c_at_a_terminal_ends_all_processes_and_leaves_nothing(folder, workers):
+def test_ctrl_c_ends_all_processes_and_leaves_nothing(folder, workers, send):
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, folder, str(workers)],
         cwd=REPO,
@@ -227,7 +228,7 @@ def test_ctrl_c_at_a_terminal_ends_all_processes_and_leaves_nothing(folder, work
         start_new_session=True,
     )
     wait_until(lambda: len(os.listdir(folder)) == workers, timeout_s=20)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT, err
     assert "KeyboardInterrupt" in err
