@@ -7,12 +7,14 @@ picture, weights, device or disk, 40 a defect of this program, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from .errors import NeuralStyleError, one_line
 from .images import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
@@ -26,9 +28,9 @@ log = logging.getLogger(PROGRAM)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a usage error leaves as SystemExit(2)."""
     args = build_parser().parse_args(argv)
-    with _messages():
+    with _messages() as warnings:
         try:
-            args.run(args)
+            args.run(args, warnings)
         except KeyboardInterrupt:
             return INTERRUPTED
         except MemoryError:
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; each command sets ``run``, a function of the parsed arguments."""
+    """Return the parser; each command sets ``run``, a function of the parsed arguments and the warnings so far."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="command", required=True)
     _add_eval(commands)
@@ -76,13 +78,14 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--export_onnx", "--export-onnx", type=_onnx_name, metavar="PATH", help="also write the model as .onnx"
     )
+    parser.add_argument("--report", metavar="PATH", help="also write what ran, and the warnings, as JSON")
     device = parser.add_mutually_exclusive_group()
     device.add_argument("--cuda", type=int, choices=(0, 1), help="1: on CUDA; 0: on the CPU")
     device.add_argument("--accel", action="store_true", help="on the accelerator, whichever there is")
     device.add_argument("--device", metavar="D", help="auto (the default), cpu, cuda, cuda:1 or mps")
 
 
-def _eval(args: argparse.Namespace) -> None:
+def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
     if args.export_onnx is not None and args.model.lower().endswith(".onnx"):
         args.usage_error("--export_onnx wants weights as --model; this one is an .onnx model already")
     from .stylize import Stylizer
@@ -105,7 +108,16 @@ def _eval(args: argparse.Namespace) -> None:
 
         export_onnx(args.model, args.export_onnx)
         log.info("wrote the model to %s", one_line(args.export_onnx))
+    if args.report is not None:
+        _write_report(args.report, {"made_by": stylizer.description(), "warnings": warnings})
     _print_path(args.output_image)
+
+
+def _write_report(path: str, report: dict[str, Any]) -> None:
+    from csci_utils.io import atomic_path
+
+    with atomic_path(path) as scratch:
+        scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _print_path(path: str) -> None:
@@ -149,20 +161,33 @@ def _failed(sentence: str) -> int:
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
-    """Send the package's log to standard error, one line a message, for as long as a command runs."""
-    handler = logging.StreamHandler(sys.stderr)
+def _messages() -> Iterator[list[str]]:
+    """Send the package's log to standard error, one line a message, while a command runs; yield its warnings."""
+    handler, kept = logging.StreamHandler(sys.stderr), _Warnings(logging.WARNING)
     handler.setFormatter(_Line())
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
+    log.addHandler(kept)
     log.setLevel(logging.INFO)
     log.propagate = False
     try:
-        yield
+        yield kept.texts
     finally:
         log.removeHandler(handler)
+        log.removeHandler(kept)
         log.setLevel(level)
         log.propagate = propagate
+
+
+class _Warnings(logging.Handler):
+    """Keeps what was warned of, for the report."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 class _Line(logging.Formatter):

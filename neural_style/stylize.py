@@ -122,7 +122,6 @@ class Stylizer:
         Returns:
             What was written, before its encoding.
         """
-        refuse_unwritable(output)
         picture = load_image(content, max_side=max_side, scale=scale, max_pixels=max_pixels)
         refuse_unwritable(output, width=picture.width, height=picture.height)
         styled = self.style_picture(picture)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,16 @@ from torch.nn import functional
 from neural_style.transformer_net import TransformerNet
 
 MakePicture = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_for_small_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads cost more than they bring on small pictures, ten times more on a busy machine."""
+    num_threads = torch.get_num_threads()
+    if "slow" not in request.keywords:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(name="rgb_HW3")

@@ -267,6 +267,7 @@ runpy.run_module("neural_style", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "ctrl-c"])
 def test_a_signal_in_the_middle_of_writing_leaves_nothing(
     make_picture: MakePicture, small_weights: Path, tmp_path: Path, number: signal.Signals, status: int

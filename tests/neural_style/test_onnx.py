@@ -148,22 +148,33 @@ def test_an_exporter_that_fails_is_one_sentence(
         export_onnx(small_weights, tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("runtime", [True, False], ids=["onnxruntime", "without"])
+@pytest.mark.parametrize(
+    ("runtime", "side", "reason"),
+    [
+        (True, 61, r"it makes \(1, 3, 61, 61\) at 61 x 61 pixels, wanted \(1, 3, 64, 64\)"),
+        (True, 12, "it differs from torch by [0-9.]+ of 255 at 12 x 12 pixels"),
+        (False, 12, "it is not a valid ONNX model"),
+    ],
+    ids=["other-shape", "other-numbers", "without-onnxruntime"],
+)
 def test_a_model_that_is_not_right_is_not_kept(
     tmp_path: Path,
     small_weights: Path,
     make_model: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     runtime: bool,
+    side: int,
+    reason: str,
 ) -> None:
     wrong = make_model(1, 3, "h", "w").read_bytes() if runtime else b"nothing"
     (tmp_path / "plus.onnx").unlink(missing_ok=True)
     (tmp_path / "m.onnx").write_bytes(b"old")
     monkeypatch.setattr(onnx_export, "_exported", lambda net, name: wrong)
+    monkeypatch.setattr(onnx_export, "_CHECKED_SIZES_HW", ((side, side),))
     if not runtime:
         find = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
-    with pytest.raises(EngineError, match=r"m\.onnx: the exported model is not right, so nothing was kept"):
+    with pytest.raises(EngineError, match=rf"m\.onnx: .* is not right, so nothing was kept: {reason}"):
         export_onnx(small_weights, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "small.pth"]
