@@ -7,7 +7,11 @@ from typing import Any
 
 import luigi
 
+from csci_utils.luigi.run import shorten_luigi_log
 from pipeline import settings
+
+# The `luigi` command imports the tasks and nothing else of ours: this is where its log can be made readable.
+shorten_luigi_log()
 
 
 class RootProperty:
