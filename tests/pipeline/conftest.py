@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,15 +66,22 @@ def model_bytes(seed: int = 1) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    """No client, settings or task of one test is met by the next."""
+def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No settings or task of one test is met by the next, and a client only where it would be the same."""
     import luigi.task_register
 
-    forget_client()
     luigi.task_register.Register.clear_instance_cache()
     yield
     settings._current = None
-    forget_client()
+    if aws_environment() != _clients_environment:
+        forget_client()
+
+
+def aws_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+_clients_environment: dict[str, str] = {}
 
 
 @pytest.fixture
@@ -83,6 +91,10 @@ def store(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PIPELINE_LOCAL_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("PIPELINE_DEVICE", "cpu")
     monkeypatch.chdir(tmp_path)
+    if aws_environment() != _clients_environment:
+        forget_client()
+        _clients_environment.clear()
+        _clients_environment.update(aws_environment())
     client().create_bucket(Bucket=BUCKET)
     (tmp_path / "scratch").mkdir()
     return Bucket(ROOT, tmp_path / "data", tmp_path / "scratch")
