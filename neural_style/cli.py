@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from .errors import NeuralStyleError, one_line
-from .images import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 
 PROGRAM = "neural_style"
 FAILED, DEFECT, INTERRUPTED = 30, 40, 130

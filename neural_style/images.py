@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from csci_utils.io import atomic_path
 
 from . import colour
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, WRITABLE_SUFFIXES
 from .errors import (
     NeuralStyleError,
     OutputError,
@@ -37,14 +38,6 @@ from .errors import (
 )
 
 log = logging.getLogger("neural_style")
-
-DEFAULT_MAX_PIXELS = 128_000_000
-DEFAULT_QUALITY = 95
-
-WRITABLE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp")
-"""Suffixes of formats that hold every colour; a GIF does not, so its result becomes a PNG."""
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".webp")
-"""Those of them whose pixels depend on the quality."""
 
 # Formats that are pixels and nothing else. Left out on purpose: EPS and WMF run a program, the rest nobody styles.
 _READABLE = (
@@ -177,12 +170,6 @@ def verify_image(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
         image.load()
         if image.size != size:
             raise PictureError(f"{path}: wanted {size[0]} x {size[1]} pixels, found {image.width} x {image.height}")
-
-
-def result_suffix(name: str) -> str:
-    """Return the suffix of the result for a picture of that name: its own where it can be written, else ``.png``."""
-    suffix = PurePath(name).suffix
-    return suffix if suffix.lower() in WRITABLE_SUFFIXES else ".png"
 
 
 def refuse_unwritable(path: str | os.PathLike[str], *, width: int = 1, height: int = 1) -> None:

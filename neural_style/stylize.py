@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, PRECISION
 from .engines import open_engine
 from .errors import EngineError, PictureError
-from .images import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, Picture, load_image, refuse_unwritable, save_image
-
-ALGORITHM_VERSION = 1
-"""Raise this when the pixels of a result change: results made with a lower number are then made again."""
+from .images import Picture, load_image, refuse_unwritable, save_image
 
 _SMALLEST_SIDE_PX = 8
 
@@ -49,7 +47,7 @@ class Stylizer:
         return {
             "engine": self.engine_name,
             "engine_version": self._engine.version,
-            "precision": "float32",
+            "precision": PRECISION,
             "device": self.device,
             "threads": self._engine.threads,
         }

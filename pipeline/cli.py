@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from pipeline.errors import PipelineError
 
 PROGRAM = "style-pipeline"
@@ -68,12 +69,18 @@ def cli() -> None:
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    default=128_000_000,
+    default=DEFAULT_MAX_PIXELS,
     show_default=True,
     metavar="PIXELS",
     help="Refuse a picture that declares more, before it is decoded.",
 )
-@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP results.")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="Of JPEG and WebP results.",
+)
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
 @click.option(
     "--mode",

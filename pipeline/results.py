@@ -22,7 +22,7 @@ class Parameters:
         max_side: Longest edge in pixels that the picture was shrunk to, or None.
         quality: Of the lossy format that the result has, 1 to 100; None for a lossless one.
         precision: Of the arithmetic.
-        algorithm: `neural_style.stylize.ALGORITHM_VERSION` that made the result.
+        algorithm: `neural_style.contract.ALGORITHM_VERSION` that made the result.
     """
 
     max_side: int | None

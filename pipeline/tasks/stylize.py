@@ -22,6 +22,14 @@ from csci_utils.luigi.mirror import CopyRecord, fetch
 from csci_utils.luigi.run import ExplainedTask
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
 from csci_utils.s3 import ObjectInfo, head
+from neural_style.contract import (
+    ALGORITHM_VERSION,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_QUALITY,
+    LOSSY_SUFFIXES,
+    PRECISION,
+    result_suffix,
+)
 from pipeline import progress, settings
 from pipeline.errors import InputChangedError, ProgramFailedError
 from pipeline.names import model_file_name
@@ -42,7 +50,6 @@ if TYPE_CHECKING:
 
 IN_PROCESS = "in-process"
 PROGRAM = "program"
-PRECISION = "float32"
 # A run styles picture after picture and rarely alternates between more nets than this.
 LOADED_MODELS = 4
 # The error line of `python -m neural_style`.
@@ -66,10 +73,10 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
         default=None, min_value=1, max_value=2**31, var_type=int, description="shrink the longest edge to it, pixels"
     )
     quality = luigi.NumericalParameter(
-        default=95, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
+        default=DEFAULT_QUALITY, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
     )
     max_pixels = luigi.IntParameter(
-        default=128_000_000, significant=False, description="refuse a picture that declares more"
+        default=DEFAULT_MAX_PIXELS, significant=False, description="refuse a picture that declares more"
     )
     mode = luigi.ChoiceParameter(
         choices=(IN_PROCESS, PROGRAM), default=IN_PROCESS, significant=False, description="where the net runs"
@@ -87,8 +94,6 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
 
     def output(self) -> SuffixPreservingLocalTarget:
         """The styled picture."""
-        from neural_style.images import result_suffix
-
         name = result_name(self.image, self.model, max_side=self.max_side, suffix=result_suffix(self.image))
         return SuffixPreservingLocalTarget(str(Path(self.LOCAL_ROOT, self.SHARED_RELATIVE_PATH, name)), format=Nop)
 
@@ -139,6 +144,8 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
             record = make_record(Path(scratch), inputs=sources, parameters=self._parameters(), made_by=made_by)
         write_record(self.output().path, record)
         self._say("done", percent=100)
+        if self.set_tracking_url is not None:
+            self.set_tracking_url(Path(self.output().path).as_uri())
         progress.add_picture()
 
     def program_args(self) -> list[str]:
@@ -200,9 +207,6 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
         return self.device or settings.current().device
 
     def _parameters(self) -> Parameters:
-        from neural_style.images import LOSSY_SUFFIXES
-        from neural_style.stylize import ALGORITHM_VERSION
-
         lossy = Path(self.output().path).suffix.lower() in LOSSY_SUFFIXES
         return Parameters(
             max_side=self.max_side,

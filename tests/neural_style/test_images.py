@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, features
 
 from neural_style import images
+from neural_style.contract import WRITABLE_SUFFIXES, result_suffix
 from neural_style.errors import (
     NeuralStyleError,
     OutputError,
@@ -25,7 +26,7 @@ from neural_style.errors import (
     PictureTooLargeError,
     SettingError,
 )
-from neural_style.images import Picture, load_image, result_suffix, save_image, verify_image
+from neural_style.images import Picture, load_image, save_image, verify_image
 
 MakePicture = Callable[..., Path]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -480,7 +481,7 @@ def test_lossy_formats_obey_the_quality(tmp_path: Path, rgb_HW3: NDArray[np.uint
     assert errors[1] < 8
 
 
-@pytest.mark.parametrize("suffix", images.WRITABLE_SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 def test_the_format_is_the_suffixs_and_the_bytes_are_the_same_each_time(
     tmp_path: Path, rgb_HW3: NDArray[np.uint8], suffix: str
 ) -> None:
