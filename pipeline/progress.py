@@ -6,6 +6,7 @@ The counts lie in shared memory, so that forked workers add to the bars of their
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 REFRESH_S = 0.1
+USUAL_COLUMNS, USUAL_ROWS = 80, 24
 
 
 class Progress:
@@ -98,10 +100,19 @@ _current: Progress | None = None
 def _bars(total_bytes: int, total_pictures: int) -> tuple[Any, Any]:
     from tqdm import tqdm
 
+    look: dict[str, Any] = {"leave": False, "ncols": _columns(), "nrows": USUAL_ROWS}
     return (
-        tqdm(total=total_bytes, desc="fetched", unit="B", unit_scale=True, unit_divisor=1024, position=0, leave=False),
-        tqdm(total=total_pictures, desc="styled", unit="picture", position=1, leave=False),
+        tqdm(total=total_bytes, desc="fetched", unit="B", unit_scale=True, unit_divisor=1024, position=0, **look),
+        tqdm(total=total_pictures, desc="styled", unit="picture", position=1, **look),
     )
+
+
+def _columns() -> int:
+    """Width of the terminal; one that does not know its own (0) would get no bars."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or USUAL_COLUMNS
+    except (OSError, ValueError):
+        return USUAL_COLUMNS
 
 
 def _paint(progress: Progress, bars: tuple[Any, Any], stopped: threading.Event) -> None:

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_two_bars_are_shown_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.shown(total_bytes=2048, total_pictures=2):
+        progress.add_bytes(2048)
+        progress.add_picture()
+    shown = terminal.getvalue()
+    assert re.search(r"fetched: 100%.* 2\.00k/2\.00k", shown)
+    assert re.search(r"styled:  50%.* 1/2", shown)
+
+
+def test_bytes_that_come_again_are_counted_once(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.shown(total_bytes=10, total_pictures=1):
+        for num_bytes in (6, -6, 10):
+            progress.add_bytes(num_bytes)
+        assert progress._current is not None
+        assert progress._current.num_bytes == 10
+
+
+def test_forked_workers_add_to_the_bars_of_their_parent(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    counted = progress.Progress()
+    monkeypatch.setattr(progress, "_current", counted)
+    workers = [multiprocessing.get_context("fork").Process(target=progress.add_picture) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert counted.num_pictures == 3
+
+
+def test_nothing_is_shown_where_there_is_no_terminal(capsys):
+    with progress.shown(total_bytes=2048, total_pictures=2):
+        progress.add_bytes(2048)
+        progress.add_picture()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_is_written_above_the_bars(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.shown(total_bytes=1, total_pictures=1):
+        progress.write_line("a warning")
+    assert "a warning\n" in terminal.getvalue()
+
+
+@pytest.mark.slow
+def test_a_run_at_a_terminal_of_unknown_width_shows_its_bars(bucket):
+    master, slave = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "-i", "luigi.jpg", "-m", "mosaic"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        text=True,
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    out, _ = done.communicate()
+    assert done.returncode == 0
+    assert out == f"{bucket.local}/stylized/mosaic/luigi.jpg\n"
+    assert b"styled:" in shown
+    assert b"fetched:" in shown
+    assert b"1 result made, 0 up to date" in shown
