@@ -40,7 +40,7 @@ $(VENV)/.synced: .pipenv/.installed Pipfile.lock setup.py
 
 .PHONY: run
 run: setup ## Style IMAGE with MODEL through an embedded S3
-	@$(BIN)/python .ci/run_main_job.py --image "$(IMAGE)" --model "$(MODEL)"
+	@$(BIN)/python -m pipeline.demo "$(IMAGE)" "$(MODEL)"
 
 .PHONY: test
 test: setup ## All tests
