@@ -81,6 +81,13 @@ def test_a_gpu_is_a_resource_of_its_host(store):
     assert Stylize(image="cat.jpg", model="mosaic", device="cpu").resources == {}
 
 
+def test_the_program_gets_no_credentials(store, monkeypatch):
+    monkeypatch.setenv("PIPELINE_OTHER", "kept")
+    environment = Stylize(image="cat.jpg", model="mosaic").program_environment()
+    assert environment["PIPELINE_OTHER"] == "kept"
+    assert not [name for name in environment if name.startswith("AWS_")]
+
+
 def test_stylize_requires_the_two_objects_in_s3(store):
     required = Stylize(image="cat.jpg", model="mosaic").requires()
     assert {name: type(task) for name, task in required.items()} == {"image": ContentImage, "model": SavedModel}
