@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .console import open_closed_streams, print_path
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from .errors import NeuralStyleError, one_line
 
@@ -27,6 +27,7 @@ log = logging.getLogger(PROGRAM)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a usage error leaves as SystemExit(2)."""
+    open_closed_streams()
     args = build_parser().parse_args(argv)
     with _messages() as warnings:
         try:
@@ -110,7 +111,7 @@ def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
         log.info("wrote the model to %s", one_line(args.export_onnx))
     if args.report is not None:
         _write_report(args.report, {"made_by": stylizer.description(), "warnings": warnings})
-    _print_path(args.output_image)
+    print_path(args.output_image)
 
 
 def _write_report(path: str, report: dict[str, Any]) -> None:
@@ -118,13 +119,6 @@ def _write_report(path: str, report: dict[str, Any]) -> None:
 
     with atomic_path(path) as scratch:
         scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def _print_path(path: str) -> None:
-    """Print a path's own bytes: a name that is not UTF-8 must not fail now that the picture is there."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-    sys.stdout.flush()
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -36,6 +36,7 @@ from .errors import (
     one_line,
     output_error,
 )
+from .web_page import is_web_page
 
 log = logging.getLogger("neural_style")
 
@@ -256,7 +257,7 @@ def _what_it_is_instead(path: Path) -> str:
         head = file.read(512)
     if not head:
         return "the file is empty; fetch it again"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head")):
+    if is_web_page(head):
         return "this looks like a web page, not a picture: a download that went wrong; fetch it again"
     return "not a picture of a kind that can be read (or its beginning is damaged); give a JPEG, PNG, WebP or TIFF"
 

@@ -6,8 +6,7 @@ import stat
 from pathlib import Path
 
 from .errors import WeightsError, WeightsNotFoundError
-
-_WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+from .web_page import is_web_page
 
 
 def refuse_what_is_no_model(path: Path) -> None:
@@ -34,7 +33,7 @@ def refuse_what_is_no_model(path: Path) -> None:
         raise WeightsError(f"{path}: the model file cannot be read: {err}") from err  # a NUL in the name
     if not head:
         raise WeightsError(f"{path}: the model file is empty; fetch it again")
-    if head.lstrip().lower().startswith(_WEB_PAGE):
+    if is_web_page(head):
         raise WeightsError(
             f"{path}: this looks like a web page, not a model: a download that went wrong; fetch it again"
         )

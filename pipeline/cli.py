@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import logging
 import signal
@@ -14,17 +15,14 @@ from typing import Any, NoReturn
 
 import click
 
+from neural_style.console import open_closed_streams, print_path
 from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, Terminated
 
 PROGRAM = "style-pipeline"
 DEFAULT_COMMAND = "style"
 DEFAULT_EMBEDDED_FOLDER = Path("bucket")
 DEFECT = 40
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: like Ctrl-C it passes every `except Exception`, so that scratch files go and children end."""
 
 
 class StyleByDefault(click.Group):
@@ -129,7 +127,7 @@ def style(
             read = settings.read_settings(s3_root=s3_root, local_root=local_root, device=device)
             read.required_s3_root()
         stack.enter_context(settings.use(read))
-        return run(StyleJob(**job), result=_print_result, tell=_tell)
+        return run(StyleJob(**job), result=print_path, tell=_tell)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -143,6 +141,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; those of the process if None.
     """
+    open_closed_streams()
     try:
         with _sigterm_raises():
             status = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
@@ -152,6 +151,14 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
         return err.exit_code
     except PipelineError as err:
         return _complain(err, err.exit_status)
+    except configparser.Error as err:
+        return _complain(f"luigi.cfg cannot be used: {' '.join(str(err).split())}; mend it", PipelineError.exit_status)
+    except ModuleNotFoundError as err:
+        if err.name != "luigi":
+            return _complain_of_defect()
+        return _complain(
+            "Luigi is not installed: pip install 'neural-style-pipeline[luigi]' (or [all])", PipelineError.exit_status
+        )
     except OSError as err:
         from csci_utils.luigi.run import describe_failure
 
@@ -162,8 +169,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
             return _complain("terminated; nothing half-made was left", 128 + signal.SIGTERM)
         return _complain("interrupted; nothing half-made was left", 128 + signal.SIGINT)
     except Exception:
-        traceback.print_exc()
-        return _complain("this is a defect of the program, not of your input; please report it", DEFECT)
+        return _complain_of_defect()
 
 
 def _complain(what: object, status: int) -> int:
@@ -171,8 +177,9 @@ def _complain(what: object, status: int) -> int:
     return int(status)
 
 
-def _print_result(path: str) -> None:
-    click.echo(path)
+def _complain_of_defect() -> int:
+    traceback.print_exc()
+    return _complain("this is a defect of the program, not of your input; please report it", DEFECT)
 
 
 def _tell(line: str) -> None:

@@ -6,12 +6,12 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from csci_utils.io import is_scratch
-from csci_utils.s3 import S3Uri, client, forget_client, put
+from csci_utils.s3 import S3Uri, client, forget_client, put, translated
 from pipeline.errors import NotConfiguredError
 
 ROOT = "s3://embedded/pipeline"
@@ -44,8 +44,11 @@ def embedded_s3(folder: Path, *, s3_root: str = ROOT) -> Iterator[str]:
     address = "http://{}:{}".format(*server.get_host_and_port())
     try:
         with _only_these_credentials(address):
-            _fill(folder, S3Uri.parse(f"{s3_root}/x"), s3_root)
-            yield address
+            try:
+                _fill(folder, s3_root)
+                yield address
+            finally:
+                _empty(S3Uri.parse(s3_root).bucket)
     finally:
         server.stop()
 
@@ -90,10 +93,28 @@ def _only_these_credentials(address: str) -> Iterator[None]:
         forget_client()
 
 
-def _fill(folder: Path, anywhere: S3Uri, s3_root: str) -> None:
-    client().create_bucket(Bucket=anywhere.bucket)
+def _fill(folder: Path, s3_root: str) -> None:
+    bucket = S3Uri.parse(s3_root).bucket
+    with translated(s3_root, "make its bucket in the embedded S3"):
+        client().create_bucket(Bucket=bucket)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.is_file() and not hidden and not is_scratch(path):
-            put(path, S3Uri.parse(f"{s3_root}/{relative.as_posix()}"))
+            put(path, S3Uri.parse(f"{s3_root}/{_key(relative)}"))
+
+
+def _empty(bucket: str) -> None:
+    """Remove the bucket: moto's servers of one process share what they hold."""
+    with suppress(OSError), translated(f"s3://{bucket}", "remove it"):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", ()):
+                client().delete_object(Bucket=bucket, Key=entry["Key"])
+        client().delete_bucket(Bucket=bucket)
+
+
+def _key(relative: Path) -> str:
+    try:
+        return relative.as_posix().encode().decode()
+    except UnicodeEncodeError as err:
+        raise NotConfiguredError(f"{relative.as_posix()!r}: a key in S3 is UTF-8, this name is not; rename it") from err

@@ -27,6 +27,10 @@ class ProgramFailedError(PipelineError, RuntimeError):
     exit_status = 30
 
 
+class Terminated(KeyboardInterrupt):  # noqa: N818 -- what happened, not what went wrong
+    """SIGTERM: like Ctrl-C it passes every `except Exception`, so that scratch files go and children end."""
+
+
 class InputChangedError(PipelineError, RuntimeError):
     """A local copy was replaced by another while it was being read."""
 

@@ -69,3 +69,11 @@ class NameParameter(luigi.Parameter):
     def normalize(self, x: str) -> str:
         """Check the name, wherever it came from: a call, the command line or luigi.cfg."""
         return check_name(x, self._kind)
+
+
+class ModelParameter(NameParameter):
+    """The name of a model, always with its suffix: ``mosaic`` and ``mosaic.pth`` are one model and one task."""
+
+    def normalize(self, x: str) -> str:
+        """Check the name and complete it."""
+        return model_file_name(super().normalize(x))

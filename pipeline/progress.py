@@ -21,6 +21,7 @@ class Progress:
     """Counts of one run; adding to them is cheap and safe from any process forked after it was made."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self._bytes = multiprocessing.Value("q", 0)
         self._pictures = multiprocessing.Value("q", 0)
 
@@ -59,7 +60,7 @@ def add_picture() -> None:
 
 def write_line(line: str) -> None:
     """Write a line to standard error, above the bars if there are any."""
-    if _current is None:
+    if _current is None or _current.pid != os.getpid():  # a forked worker's bars are stale copies of its parent's
         print(line, file=sys.stderr)  # noqa: T201 -- this is where lines for people leave the program
         return
     from tqdm import tqdm

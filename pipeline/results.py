@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,12 +52,11 @@ class Source:
     @classmethod
     def from_record(cls, found: object) -> Source | None:
         """Read one back; None where the record holds something else."""
-        if not isinstance(found, dict):
+        names = {field.name for field in fields(cls)}
+        if not isinstance(found, dict) or set(found) != names:
             return None
-        try:
-            return cls(**found)
-        except TypeError:
-            return None
+        texts = (found[name] for name in names - {"size_bytes"})
+        return cls(**found) if all(isinstance(text, str) for text in texts) else None
 
 
 def result_name(image: str, model: str, *, max_side: int | None, suffix: str) -> str:

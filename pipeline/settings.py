@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.errors import NotConfiguredError
 
-_S3_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.\-_]{1,253}(/[^/\x00-\x1f]+)*", re.IGNORECASE)
+_S3_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.\-_]{1,253}(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 HOW_TO_CONFIGURE = (
@@ -67,7 +67,10 @@ def checked_s3_root(s3_root: str) -> str:
     """
     root = s3_root.rstrip("/")
     if not _S3_ROOT.fullmatch(root):
-        raise NotConfiguredError(f"s3_root wants s3://bucket/prefix, found {s3_root!r}; correct PIPELINE_S3_ROOT")
+        found = "credentials in it" if "@" in s3_root else repr(s3_root)  # which no message may show
+        raise NotConfiguredError(
+            f"s3_root wants s3://bucket/prefix, found {found}; correct --s3-root or PIPELINE_S3_ROOT"
+        )
     return root
 
 
@@ -97,7 +100,7 @@ def read_settings(
         raise NotConfiguredError(f"local_root wants a folder, found {folder!r}; set PIPELINE_LOCAL_ROOT")
     return Settings(
         s3_root=root.rstrip("/"),
-        local_root=Path(folder).expanduser().absolute(),
+        local_root=_absolute(folder),
         device=device if device is not None else _lookup("device", "auto"),
     )
 
@@ -132,9 +135,21 @@ def _lookup(name: str, default: str) -> str:
     return str(value) or default
 
 
+def _absolute(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError as err:
+        raise NotConfiguredError(f"local_root wants a folder, found {folder!r}: there is no such user") from err
+
+
 def _load_dotenv() -> None:
     if not Path(".env").is_file():
         return
     from dotenv import load_dotenv
 
-    load_dotenv(".env", override=False)
+    try:
+        load_dotenv(".env", override=False)
+    except (OSError, ValueError) as err:  # no permission, not UTF-8, a NUL; the text may hold a secret, so it stays out
+        raise NotConfiguredError(
+            f".env of {str(Path.cwd())!r} cannot be read ({type(err).__name__}); mend it, or move it away"
+        ) from None

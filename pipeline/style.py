@@ -172,7 +172,8 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
     wanted = [step for step in steps if step.reason]
     for step in wanted:
         logger.info("making %s: %s", step.path, step.reason)
-    sweep(settings.current().local_root, recursive=True)
+    if wanted:
+        sweep(settings.current().local_root, recursive=True)
     with progress.shown(total_bytes=_bytes_to_fetch(wanted), total_pictures=len(wanted)):
         outcome = build([step.task for step in wanted], workers=job.workers, log_level="ERROR")
     for task_id, failure in outcome.failures.items():

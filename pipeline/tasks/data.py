@@ -11,7 +11,7 @@ from csci_utils.luigi.mirror import Download
 from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import AccessRefusedError, BucketMissingError, S3Error, S3Uri, missing
 from pipeline import progress
-from pipeline.names import NameParameter, model_file_name
+from pipeline.names import ModelParameter, NameParameter
 from pipeline.tasks.roots import RootedTask, RootProperty
 
 IMAGES = "images"
@@ -23,9 +23,9 @@ def image_parameter(**kwargs: Any) -> NameParameter:
     return NameParameter(kind="picture", description="name of the picture below images/", **kwargs)
 
 
-def model_parameter(**kwargs: Any) -> NameParameter:
+def model_parameter(**kwargs: Any) -> ModelParameter:
     """The name of a model below ``saved_models/``."""
-    return NameParameter(kind="model", description="name of the model below saved_models/ [.pth]", **kwargs)
+    return ModelParameter(kind="model", description="name of the model below saved_models/ [.pth]", **kwargs)
 
 
 class S3Input(RootedTask, luigi.ExternalTask):
@@ -66,7 +66,7 @@ class SavedModel(S3Input):
 
     def output(self) -> ExactKeyS3Target:
         """The model's object."""
-        return ExactKeyS3Target(f"{self.MODEL_ROOT}/{model_file_name(self.model)}")
+        return ExactKeyS3Target(f"{self.MODEL_ROOT}/{self.model}")
 
 
 class MirrorDownload(RootedTask, Download):
@@ -118,7 +118,7 @@ class DownloadModel(MirrorDownload):
     @property
     def file_name(self) -> str:
         """Relative path below `SHARED_RELATIVE_PATH`."""
-        return model_file_name(self.model)
+        return self.model
 
 
 def require_bucket(uri: S3Uri) -> None:

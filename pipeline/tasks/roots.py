@@ -9,6 +9,7 @@ import luigi
 
 from csci_utils.luigi.run import shorten_luigi_log
 from pipeline import settings
+from pipeline.errors import NotConfiguredError
 
 # The `luigi` command imports the tasks and nothing else of ours: this is where its log can be made readable.
 shorten_luigi_log()
@@ -29,7 +30,18 @@ class RootProperty:
 
 
 def _s3_root(holder: Any) -> str:
-    return settings.current().s3_root if isinstance(holder, type) else str(holder.s3_root)
+    return _of_settings("s3_root") if isinstance(holder, type) else str(holder.s3_root)
+
+
+def _of_settings(name: str) -> str:
+    """A setting; empty while the settings make no sense.
+
+    Luigi looks at every attribute of a class to find its parameters, so this must not raise; making a task does.
+    """
+    try:
+        return str(getattr(settings.current(), name))
+    except NotConfiguredError:
+        return ""
 
 
 class S3RootParameter(luigi.Parameter):
@@ -48,7 +60,7 @@ class RootedTask(luigi.Task):
     """
 
     S3_ROOT = RootProperty(_s3_root, "``s3://bucket/prefix`` of the settings, or of the instance.")
-    LOCAL_ROOT = RootProperty(lambda _: str(settings.current().local_root), "Absolute path that mirrors `S3_ROOT`.")
+    LOCAL_ROOT = RootProperty(lambda _: _of_settings("local_root"), "Absolute path that mirrors `S3_ROOT`.")
 
     s3_root = S3RootParameter(
         positional=False, description="s3://bucket/prefix that the objects lie under [default: the settings']"
@@ -63,7 +75,8 @@ class RootedTask(luigi.Task):
         Raises:
             NotConfiguredError: there is none either.
         """
+        current = settings.current()
         if not kwargs.get("s3_root"):
-            kwargs = kwargs | {"s3_root": cls.S3_ROOT or settings.current().required_s3_root()}
+            kwargs = kwargs | {"s3_root": cls.S3_ROOT or current.required_s3_root()}
         values: list[tuple[str, Any]] = super().get_param_values(params, args, kwargs)
         return values

@@ -31,8 +31,7 @@ from neural_style.contract import (
     result_suffix,
 )
 from pipeline import progress, settings
-from pipeline.errors import InputChangedError, ProgramFailedError
-from pipeline.names import model_file_name
+from pipeline.errors import InputChangedError, ProgramFailedError, Terminated
 from pipeline.results import Parameters, Source, make_record, reason_to_make, result_name
 from pipeline.tasks.data import (
     IMAGES,
@@ -128,7 +127,7 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
         """Where the copies of ``image`` and ``model`` lie on this host."""
         return {
             "image": Path(self.LOCAL_ROOT, IMAGES, self.image),
-            "model": Path(self.LOCAL_ROOT, SAVED_MODELS, model_file_name(self.model)),
+            "model": Path(self.LOCAL_ROOT, SAVED_MODELS, self.model),
         }
 
     def run(self) -> None:
@@ -197,7 +196,7 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
             except ExternalProgramRunError as err:
                 raise _program_failure(err) from None  # its own text holds the whole environment
             except SystemExit as err:  # Luigi's handler of SIGTERM; as an exit it would count as a failed task
-                raise KeyboardInterrupt from err
+                raise Terminated from err
             said = json.loads(report.read_text(encoding="utf-8"))
         for warning in said["warnings"]:
             logger.warning("%s", warning)
@@ -218,17 +217,28 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
 
 @functools.lru_cache(maxsize=LOADED_MODELS)
 def _loaded(model: str, sha256: str, device: str) -> Stylizer:
-    """The net of a model file, read once a process as long as its bytes are the same."""
+    """The net of a model file, read once a process as long as its bytes are the same.
+
+    Raises:
+        InputChangedError: the file's bytes are others than those that were fetched; the net is not kept.
+    """
     from neural_style.stylize import Stylizer
 
-    return Stylizer(model, device=device)
+    stylizer = Stylizer(model, device=device)
+    if sha256_of(model) != sha256:
+        raise _replaced(Path(model), sha256)
+    return stylizer
 
 
 def _refuse_another(path: Path, copy: CopyRecord) -> None:
     """Raise if `path` is no longer the very file that was fetched: another process put a newer one there meanwhile."""
     stat = path.stat()
     if (stat.st_size, stat.st_mtime_ns) != (copy.size_bytes, copy.mtime_ns) and sha256_of(path) != copy.sha256:
-        raise InputChangedError(f"{path}: replaced while it was being read, wanted sha256 {copy.sha256}; run it again")
+        raise _replaced(path, copy.sha256)
+
+
+def _replaced(path: Path, sha256: str) -> InputChangedError:
+    return InputChangedError(f"{path}: replaced while it was being read, wanted sha256 {sha256}; run it again")
 
 
 def _source(copy: CopyRecord) -> Source:

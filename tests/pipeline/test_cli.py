@@ -178,6 +178,9 @@ USAGE = {
     "nul": (["-i", "a\0b"], "control character"),
     "model-leaves-its-folder": (["-i", "luigi.jpg", "-m", "../../mosaic"], "leaves its folder"),
     "s3-root": (["-i", "luigi.jpg", "--s3-root", "bucket/prefix"], "s3://bucket/prefix"),
+    "s3-root-with-parent": (["-i", "luigi.jpg", "--s3-root", "s3://bucket/../p"], "s3://bucket/prefix"),
+    "s3-root-with-secret": (["-i", "luigi.jpg", "--s3-root", "s3://key:s3cr3t@bucket/p"], "credentials in it"),
+    "local-root": (["-i", "luigi.jpg", "--local-root", "~nobody-of-that-name/x"], "no such user"),
     "device": (["-i", "luigi.jpg", "--device", "gpu7"], "device wants"),
     "quality": (["-i", "luigi.jpg", "--quality", "101"], "quality"),
     "max-side": (["-i", "luigi.jpg", "--max-side", "0"], "max-side"),
@@ -193,6 +196,43 @@ def test_a_request_that_makes_no_sense_is_status_2(bucket, run, args, sentence):
     status, out, err = run("-m", "mosaic", *args)
     assert (status, out, bucket.files()) == (2, [], [])
     assert sentence in err[-1]
+    assert "s3cr3t" not in "".join(err)
+
+
+def test_a_model_named_twice_is_one_model(bucket, run):
+    status, out, _ = run("-i", "luigi.jpg", "-m", "mosaic", "-m", "mosaic.pth")
+    assert (status, [path.rpartition("/stylized/")[2] for path in out]) == (0, ["mosaic/luigi.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"PIPELINE_S3_ROOT=s3://x\xff", "UnicodeDecodeError"), (b"AWS_PROFILE=s3cr3t\0", "ValueError")],
+    ids=["not-utf-8", "nul"],
+)
+def test_a_broken_dotenv_is_status_2_and_shows_nothing_of_it(tmp_path, run, monkeypatch, content, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    status, _, err = run("-i", "luigi.jpg", "-m", "mosaic")
+    assert (status, len(err)) == (2, 1)
+    assert f".env of {str(tmp_path)!r} cannot be read ({found})" in err[0]
+    assert "s3cr3t" not in err[0]
+
+
+def test_a_broken_luigi_cfg_is_status_2(bucket, run, luigi_sections, monkeypatch):
+    monkeypatch.delenv("PIPELINE_LOCAL_ROOT")
+    luigi_sections["pipeline"] = {"local_root": "%(x)s"}
+    status, _, err = run("-i", "luigi.jpg", "-m", "mosaic")
+    assert (status, len(err)) == (2, 1)
+    assert "luigi.cfg cannot be used" in err[0]
+
+
+def test_without_luigi_the_extra_is_named(bucket, run, monkeypatch):
+    for module in [module for module in sys.modules if module == "pipeline.style" or module.startswith("luigi")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "luigi", None)
+    status, _, err = run("-i", "luigi.jpg", "-m", "mosaic")
+    assert (status, len(err)) == (2, 1)
+    assert "neural-style-pipeline[luigi]" in err[0]
 
 
 def test_nothing_configured_names_the_two_ways_on(run, tmp_path, monkeypatch):
@@ -356,7 +396,7 @@ def test_each_failure_is_named_where_several_were_asked_for(bucket, run):
     bucket.put_image("sea.jpg")
     status, out, err = run("-i", "luigi.jpg", "-i", "broken.jpg", "-i", "sea.jpg", "-m", "mosaic")
     assert (status, len(out)) == (30, 2)
-    assert err[0].startswith("style-pipeline: error: broken.jpg with mosaic: ")
+    assert err[0].startswith("style-pipeline: error: broken.jpg with mosaic.pth: ")
     assert err[-1] == "style-pipeline: 2 results made, 0 up to date, 1 not made"
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from csci_utils.s3 import S3Uri, client, head
+from csci_utils.s3 import S3Error, S3Uri, client, head
 from pipeline.embedded import ROOT, embedded_s3
 from pipeline.errors import NotConfiguredError
 
@@ -48,6 +48,26 @@ def test_the_environment_is_as_before_when_it_ends(folder, monkeypatch):
     with pytest.raises(KeyError, match="stop"), embedded_s3(folder):
         raise KeyError("stop")
     assert dict(os.environ) == before
+
+
+def test_two_in_one_process_know_nothing_of_each_other(folder, tmp_path):
+    with embedded_s3(folder):
+        pass
+    (tmp_path / "other" / "images").mkdir(parents=True)
+    with embedded_s3(tmp_path / "other"):
+        assert client().list_objects_v2(Bucket="embedded")["KeyCount"] == 0
+
+
+def test_a_name_that_no_key_can_have_is_refused(folder):
+    with open(os.fsencode(folder) + b"/images/\xff.jpg", "wb"):
+        pass
+    with pytest.raises(NotConfiguredError, match="is UTF-8"), embedded_s3(folder):
+        pass
+
+
+def test_a_bucket_name_that_s3_does_not_take_is_an_error_of_the_store(folder):
+    with pytest.raises(S3Error, match="s3://ab"), embedded_s3(folder, s3_root="s3://ab/p"):
+        pass
 
 
 def test_it_listens_on_the_loopback_and_stops(folder):
