@@ -10,10 +10,17 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from csci_utils.s3.errors import S3Error, one_line, translated
+from csci_utils.s3.redact import bad_header, strip_secrets, without_secrets
 
 logger = logging.getLogger("csci_utils.s3")
 
 _GIVEN_UP_S = 60.0
+_NUMBERS = {
+    "max_attempts": "AWS_MAX_ATTEMPTS",
+    "metadata_service_timeout": "AWS_METADATA_SERVICE_TIMEOUT",
+    "csm_port": "AWS_CSM_PORT",
+    "metadata_service_num_attempts": "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +117,7 @@ def _new_client(limits: S3Limits) -> Any:
 
     with translated("S3", "set it up"):
         session = boto3.session.Session()  # not boto3's shared one, which would remember an older environment
+        _check_numbers(session)
         retries: dict[str, Any] = {}
         if session._session.get_config_variable("max_attempts") is None:
             retries["total_max_attempts"] = limits.max_attempts
@@ -119,16 +127,33 @@ def _new_client(limits: S3Limits) -> Any:
             max_pool_connections=limits.pool_connections,
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
         )
-        try:
-            made = session.client("s3", config=config)
-        except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
-            if type(err).__module__.startswith("botocore"):
-                raise
-            raise S3Error(one_line(f"S3: {err}; check AWS_ENDPOINT_URL_S3")) from err
+        made = _made(session, config)
     watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))
     made.meta.events.register_first("needs-retry.s3", watch.judge)
     made.meta.events.register("request-created.s3", watch.log_new_try)
     return made
+
+
+def _check_numbers(session: Any) -> None:
+    """Name the setting that is no number; botocore names its value alone."""
+    for name, variable in _NUMBERS.items():
+        try:
+            session._session.get_config_variable(name)
+        except ValueError as err:
+            what = f"S3: {variable} or the profile's {name}: wanted a whole number, found something else; set it right"
+            raise S3Error(what) from err
+
+
+def _made(session: Any, config: Any) -> Any:
+    try:
+        return session.client("s3", config=config)
+    except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
+        if type(err).__module__.startswith("botocore"):
+            raise
+        kind, _, address = str(err).partition(": ")
+        what = f"{kind}: {without_secrets(address)}" if address else kind
+        error = S3Error(one_line(f"S3: {what}; check AWS_ENDPOINT_URL_S3"))
+        raise error from (err if strip_secrets(err) else None)
 
 
 class _Tries:
@@ -145,6 +170,8 @@ class _Tries:
         """Return False to give up where more tries would only cost time; else leave it to botocore."""
         context = request_dict["context"]
         context["csci_utils_why"] = _why(response, caught_exception)
+        if caught_exception is not None and bad_header(caught_exception):
+            return False  # it will not be another header the next time
         kind, allowed = self._allowed(caught_exception)
         seen = context[f"csci_utils_{kind}"] = context.get(f"csci_utils_{kind}", 0) + 1
         context["csci_utils_last"] = min(attempts + max(allowed - seen, 0), self.max_attempts)
@@ -190,4 +217,4 @@ def _why(response: Any, caught: Any) -> str:
         return "no answer"
     http, parsed = response
     code = parsed.get("Error", {}).get("Code") if isinstance(parsed, dict) else None
-    return f"the store answered {http.status_code} {code or ''}".rstrip()
+    return one_line(f"the store answered {http.status_code} {without_secrets(str(code or ''))}")

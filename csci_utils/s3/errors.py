@@ -1,7 +1,8 @@
 """What can go wrong at the border to S3, in exceptions a caller would expect and sentences a user can act on.
 
 botocore's exceptions are recognised by name, so that this module costs nothing to import. No text holds a secret:
-servers' own messages are left out where keys are refused, and of an endpoint's address only scheme, host and port stay.
+servers' own messages are left out where keys are refused, of an endpoint's address only scheme, host and port stay, and
+what botocore says itself goes through `csci_utils.s3.redact`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from csci_utils.s3.redact import bad_header, reason_of, strip_secrets, without_secrets
 from csci_utils.s3.uri import S3Uri
 
 
@@ -47,7 +49,7 @@ class DigestMismatchError(S3Error):
 
 
 class _Border(NamedTuple):
-    """What one foreign error becomes. ``{code}``, ``{endpoint}``, ``{bucket}`` and ``{detail}`` are filled in."""
+    """What one foreign error becomes; its braces name facts that `translate` fills in."""
 
     kind: type[S3Error]
     sentence: str
@@ -110,6 +112,12 @@ _SILENT = (
 )
 _NO_CONNECTION = "cannot connect to {endpoint} ({name}); check the endpoint's address, the network and proxies"
 
+_BAD_HEADER = _Border(
+    CredentialsMissingError,
+    "{header} holds a line break, which cannot be sent; set AWS_ACCESS_KEY_ID and "
+    "AWS_SESSION_TOKEN, or the profile, again",
+)
+
 _BY_CLASS: dict[str, _Border] = {
     "NoCredentialsError": _Border(CredentialsMissingError, _NO_CREDENTIALS),
     **dict.fromkeys(
@@ -130,7 +138,7 @@ _BY_CLASS: dict[str, _Border] = {
     "ConnectTimeoutError": _Border(StoreTimeoutError, _SILENT),
     "ReadTimeoutError": _Border(StoreTimeoutError, _SILENT),
     "SSLError": _Border(
-        S3Error, "no secure connection to {endpoint}: {detail}; check its certificate and AWS_CA_BUNDLE"
+        S3Error, "no secure connection to {endpoint} ({reason}); check its certificate and AWS_CA_BUNDLE"
     ),
     "ResponseStreamingError": _Border(
         StoreUnreachableError, "the connection broke in the middle of the bytes; try again"
@@ -138,10 +146,15 @@ _BY_CLASS: dict[str, _Border] = {
     "IncompleteReadError": _Border(StoreUnreachableError, "the connection broke in the middle of the bytes; try again"),
     "ConnectionClosedError": _Border(StoreUnreachableError, "{endpoint} closed the connection; try again"),
     "ConnectionError": _Border(StoreUnreachableError, _NO_CONNECTION),
-    "HTTPClientError": _Border(StoreUnreachableError, "the connection to {endpoint} failed: {detail}; try again"),
+    "HTTPClientError": _Border(
+        StoreUnreachableError, "the connection to {endpoint} failed ({reason}); check proxies, then try again"
+    ),
     "FlexibleChecksumError": _Border(DigestMismatchError, "{detail}; try again, then replace the object"),
     "ParamValidationError": _Border(S3Error, "S3 takes no such bucket name or key: {detail}"),
     "NoRegionError": _Border(S3Error, "no region is configured; set AWS_REGION"),
+    "InvalidMaxRetryAttemptsError": _Border(S3Error, "{detail}; check AWS_MAX_ATTEMPTS or the profile's max_attempts"),
+    "InvalidRetryModeError": _Border(S3Error, "{detail}; check AWS_RETRY_MODE or the profile's retry_mode"),
+    "ConfigParseError": _Border(S3Error, "{detail}; mend it, or check AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"),
     "BotoCoreError": _Border(S3Error, "{detail}; check the AWS configuration"),
     "Boto3Error": _Border(S3Error, "{detail}"),
 }
@@ -161,19 +174,29 @@ def translated(uri: S3Uri | str, action: str) -> Iterator[None]:
         error = translate(err, uri=uri, action=action)
         if error is None:
             raise
-        raise error from err
+        raise error from (err if strip_secrets(err) else None)
 
 
 def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | None:
     """Return the error of this module that says what a botocore error means, None for any other error."""
     if type(err).__module__.partition(".")[0] not in ("botocore", "boto3", "s3transfer"):
         return None
-    facts = {"name": type(err).__name__, "endpoint": _endpoint(err), "detail": str(err), "bucket": _bucket(uri)}
+    facts = {
+        "name": type(err).__name__,
+        "endpoint": _endpoint(err),
+        "reason": reason_of(err),
+        "detail": str(err),
+        "header": bad_header(err) or "",
+        "bucket": _bucket(uri),
+    }
     if isinstance(getattr(err, "response", None), dict) and "Error" in err.response:  # type: ignore[attr-defined]
         border = _answer(err.response, facts)  # type: ignore[attr-defined]
+    elif facts["header"]:
+        border = _BAD_HEADER
     else:
         names = (cls.__name__ for cls in type(err).__mro__)
         border = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), _BY_CLASS["BotoCoreError"])
+    facts["detail"] = without_secrets(facts["detail"])
     return said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
 
 
@@ -208,7 +231,10 @@ def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
 def _endpoint(err: Exception) -> str:
     """Name the server that was asked, without user, password, path or query."""
     url = getattr(err, "kwargs", {}).get("endpoint_url")
-    parts = urlsplit(str(url or ""))
+    try:
+        parts = urlsplit(str(url or ""))
+    except ValueError:  # half an IPv6 address
+        return "the store"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "the store"
 
 

@@ -26,6 +26,7 @@ from csci_utils.s3.errors import (
     translate,
     translated,
 )
+from csci_utils.s3.redact import reason_of, strip_secrets
 from csci_utils.s3.uri import S3Uri
 
 logger = logging.getLogger("csci_utils.s3")
@@ -182,11 +183,13 @@ def _read_chunk(body: Any, uri: S3Uri) -> bytes:
     except Exception as err:
         error = translate(err, uri=uri, action="read it")
         if error is None and type(err).__module__.startswith("urllib3"):  # TLS errors, which botocore lets through
-            error = said(StoreUnreachableError, uri=uri, action="read it", what=f"the connection broke: {err}")
+            error = said(
+                StoreUnreachableError, uri=uri, action="read it", what=f"the connection broke ({reason_of(err)})"
+            )
         if error is None:
             raise
-        error.__cause__ = err
-        raise _DamagedBodyError(error) from err
+        error.__cause__ = err if strip_secrets(err) else None
+        raise _DamagedBodyError(error) from error.__cause__
 
 
 def _compare_length(uri: S3Uri, *, wanted: int | None, received: int) -> None:

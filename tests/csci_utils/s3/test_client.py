@@ -185,3 +185,26 @@ def test_a_name_no_bucket_can_have_is_said_in_a_sentence(store, bucket):
 def test_an_empty_key_is_said_in_a_sentence(store):
     with pytest.raises(S3Error, match="takes no such bucket name or key"):
         s3.head(S3Uri("bucket", ""))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_MAX_ATTEMPTS", "abc"),
+        ("AWS_MAX_ATTEMPTS", ""),
+        ("AWS_MAX_ATTEMPTS", "0"),
+        ("AWS_MAX_ATTEMPTS", "-1"),
+        ("AWS_RETRY_MODE", "x"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "x"),
+        ("AWS_CSM_PORT", "x"),
+        ("AWS_CONFIG_FILE", "broken"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "broken"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(monkeypatch, tmp_path, variable, value):
+    if value == "broken":
+        value = str(tmp_path / "config")
+        Path(value).write_text("[default\nx")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(S3Error, match=rf"^S3: .*{variable}"):
+        s3.client()
