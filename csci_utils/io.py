@@ -55,7 +55,8 @@ def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None]
         raise IsADirectoryError(f"{target}: wanted to write a file, found a folder of that name; remove or rename it")
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(target.parent)
-    scratch = scratch_path(target)
+    # A target that is a scratch file itself has an owner who publishes or removes it: one more would outlive both.
+    scratch = target if is_scratch(target) else scratch_path(target)
     try:
         yield scratch
         publish(scratch, target, check=check)

@@ -282,3 +282,14 @@ def test_what_is_not_a_record_reads_as_none(tmp_path, content):
     if content is not None:
         (tmp_path / ".cat.jpg.json").write_bytes(content)
     assert read_record(tmp_path / "cat.jpg") is None
+
+
+def test_a_scratch_file_gets_no_scratch_file_of_its_own(tmp_path):
+    outer = scratch_path(tmp_path / "cat.jpg")
+    with atomic_path(outer) as scratch:
+        scratch.write_bytes(b"new")
+    assert scratch == outer
+    assert outer.read_bytes() == b"new"
+    with pytest.raises(KeyError, match="stop"), atomic_path(outer):
+        raise KeyError("stop")
+    assert list(tmp_path.iterdir()) == []

@@ -51,6 +51,16 @@ def test_forked_workers_add_to_the_bars_of_their_parent(monkeypatch):
     assert counted.num_pictures == 3
 
 
+def test_a_forked_worker_writes_plain_lines(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.shown(total_bytes=1, total_pictures=1):
+        monkeypatch.setattr(progress._current, "pid", os.getpid() + 1)
+        before = terminal.getvalue()
+        progress.write_line("a warning")
+        assert terminal.getvalue()[len(before) :].startswith("a warning\n")
+
+
 def test_nothing_is_shown_where_there_is_no_terminal(capsys):
     with progress.shown(total_bytes=2048, total_pictures=2):
         progress.add_bytes(2048)
@@ -80,9 +90,12 @@ def test_a_run_at_a_terminal_of_unknown_width_shows_its_bars(bucket):
     shown = b""
     while True:
         try:
-            shown += os.read(master, 65536)
-        except OSError:  # the other end is closed
+            got = os.read(master, 65536)
+        except OSError:  # how Linux says that the other end is closed
             break
+        if not got:  # and how macOS does
+            break
+        shown += got
     os.close(master)
     out, _ = done.communicate()
     assert done.returncode == 0

@@ -293,6 +293,47 @@ def test_a_copy_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
     assert not Path(task.output().path).exists()
 
 
+def test_a_net_is_loaded_once_for_many_pictures(bucket, monkeypatch):
+    from neural_style.stylize import Stylizer
+    from pipeline.tasks import stylize
+
+    loads = []
+    load = Stylizer.__init__
+    monkeypatch.setattr(Stylizer, "__init__", lambda self, *args, **kw: loads.append(args) or load(self, *args, **kw))
+    stylize._loaded.cache_clear()
+    bucket.put_image("sea.png", seed=2)
+    outcome = build([Stylize(image=name, model="mosaic") for name in ("luigi.jpg", "sea.png")])
+    assert (outcome.exit_status, len(outcome.done), len(loads)) == (ExitStatus.OK, 2, 1)
+
+
+def test_a_net_of_other_bytes_than_were_fetched_is_neither_used_nor_kept(bucket, monkeypatch):
+    """Another run puts other weights in the place between the fetch and the load of this one."""
+    from pipeline.tasks import stylize
+
+    stylize._loaded.cache_clear()
+    fetch = stylize.fetch
+
+    def swapped_after(uri, path, **options):
+        copy = fetch(uri, path, **options)
+        if path.suffix == ".pth":
+            other = path.with_suffix(".new")
+            other.write_bytes(model_bytes(2))
+            other.replace(path)
+        return copy
+
+    task = Stylize(image="luigi.jpg", model="mosaic")
+    with monkeypatch.context() as patched:
+        patched.setattr(stylize, "fetch", swapped_after)
+        outcome = build([task])
+    assert "replaced while it was being read" in outcome.failures[task.task_id].sentence
+    assert made(task) == ExitStatus.OK
+    first = sha256_of(task.output().path)
+    Path(task.output().path).unlink()
+    stylize._loaded.cache_clear()
+    made(task)
+    assert sha256_of(task.output().path) == first
+
+
 def test_a_missing_input_is_status_20(bucket):
     outcome = build([Stylize(image="no.jpg", model="mosaic")])
     assert outcome.exit_status == ExitStatus.INPUT_MISSING

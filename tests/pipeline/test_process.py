@@ -1,0 +1,80 @@
+"""The command line in a process of its own: streams that are closed, readers that have gone, signals."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from csci_utils.io import is_scratch
+
+pytestmark = pytest.mark.slow
+COMMAND = [sys.executable, "-m", "pipeline", "-i", "luigi.jpg", "-m", "mosaic"]
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    command = line.replace("STYLE", shlex.join(COMMAND))
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", ">&-", "<&-", ">&- 2>&- <&-", "| head -c0; exit ${PIPESTATUS[0]}"])
+def test_a_closed_stream_costs_nothing_but_its_words(bucket, redirect):
+    done = shell(f"STYLE {redirect}")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stdout + done.stderr
+    result = bucket.local / "stylized" / "mosaic" / "luigi.jpg"
+    assert result.is_file()
+    assert done.stdout in ("", f"{result}\n")
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", ">&-", "| head -c0; exit ${PIPESTATUS[0]}"])
+def test_a_closed_stream_costs_the_net_alone_nothing_either(bucket, redirect, tmp_path):
+    shell("STYLE")
+    content, model = bucket.local / "images/luigi.jpg", bucket.local / "saved_models/mosaic.pth"
+    result = tmp_path / "styled.png"
+    net = f"{sys.executable} -m neural_style eval --content-image {content} --model {model} --output-image {result}"
+    done = shell(f"{net} {redirect}")
+    assert (done.returncode, result.is_file()) == (0, True)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", ["in-process", "program"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"])
+def test_a_signal_ends_all_of_it_with_one_line(bucket, mode, workers, number, status):
+    """Sent when the result's scratch file appears, to the parent alone."""
+    bucket.put_image("luigi.jpg", size=(1200, 900))
+    bucket.put_image("sea.jpg", size=(1200, 900))
+    args = [*COMMAND, "-i", "sea.jpg", "--mode", mode, "--workers", workers]
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folder = bucket.local / "stylized" / "mosaic"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not (folder.is_dir() and any(folder.iterdir())):
+        assert time.monotonic() < deadline, "no result was begun"
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.fail("the run had ended before the signal: make the pictures bigger")
+    assert (process.returncode, "Traceback" in err) == (status, False), err
+    assert err.splitlines()[-1].startswith("style-pipeline: error: ")
+    time.sleep(1.0)  # an orphan would have published by now
+    assert no_program_is_left(bucket.local)
+    left = [path for path in bucket.local.rglob("*") if is_scratch(path)]
+    assert left == []
+
+
+def no_program_is_left(local: Path) -> bool:
+    """Whether no process names the local root in its arguments."""
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(local).encode() in cmdline.read_bytes():
+                return False
+        except OSError:  # it ended meanwhile
+            continue
+    return True
