@@ -9,11 +9,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import luigi
 
 from csci_utils.io import atomic_path, read_record, sha256_of, write_record
+from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
 from csci_utils.s3 import ObjectInfo, OnBytes, S3Uri, get, head, missing
 
@@ -40,6 +41,16 @@ class CopyRecord:
     checked_by: str
     mtime_ns: int
 
+    def holds(self, path: str | os.PathLike[str]) -> bool:
+        """Tell whether the file at ``path`` is the copy that was recorded: by size and time, else by its digest."""
+        try:
+            stat = os.stat(path)
+            if stat.st_size != self.size_bytes:
+                return False
+            return stat.st_mtime_ns == self.mtime_ns or sha256_of(path) == self.sha256
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return False
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
         return asdict(self)
@@ -58,27 +69,21 @@ class CopyRecord:
 def fetch(uri: S3Uri, path: str | os.PathLike[str], *, on_bytes: OnBytes | None = None) -> CopyRecord:
     """Make ``path`` a checked copy of the object as it is now, and return its record.
 
-    One HEAD; when the copy is current, that is all. The log says why something is fetched.
+    One HEAD; when the copy is current, that is all. The log says why something is fetched. Of several processes that
+    want the same copy one fetches it, and the others wait for that and look again.
 
     Raises:
         ObjectMissingError, BucketMissingError: there is nothing to copy.
         S3Error: the store refused or failed (see `csci_utils.s3`).
     """
     path = Path(path)
-    info = head(uri)
-    if info is None:
-        raise missing(uri)
-    record = recorded(path)
-    reason = why_stale(info, record, path=path)
-    if reason is None and record is not None:
-        return record
-    if _adoptable(info, path):
-        logger.info("%s: %s, but the bytes are the same: kept", path, reason)
-        return _remember(path, uri=uri, etag=info.etag, sha256=info.sha256 or "", checked_by="sha256")
-    logger.info("%s: fetched from %s: %s", path, uri, reason)
-    with atomic_path(path) as scratch:
-        fetched = get(uri, scratch, on_bytes=on_bytes)
-    return _remember(path, uri=uri, etag=fetched.info.etag, sha256=fetched.sha256, checked_by=fetched.checked_by)
+    seen = _look(uri, path)
+    if seen.current is not None:
+        return seen.current
+    with locked(path) as waited:
+        if waited or recorded(path) != seen.record:
+            seen = _look(uri, path)
+        return seen.current or _bring(seen, path, on_bytes=on_bytes)
 
 
 def is_current(uri: S3Uri, path: str | os.PathLike[str]) -> bool:
@@ -104,7 +109,7 @@ def why_stale(info: ObjectInfo, record: CopyRecord | None, *, path: str | os.Pat
         return f"the local copy is of {record.uri}"
     if record.etag != info.etag:
         return f"changed in S3: etag {record.etag} -> {info.etag}"
-    if not _as_recorded(path, record):
+    if not record.holds(path):
         return "local copy damaged"
     return None
 
@@ -151,28 +156,56 @@ class Download(luigi.Task):
         """Take notice of bytes that arrived (a negative number: they have to come again); for a subclass's bar."""
 
 
-def _as_recorded(path: Path, record: CopyRecord) -> bool:
-    stat = path.stat()
-    if stat.st_size != record.size_bytes:
-        return False
-    return stat.st_mtime_ns == record.mtime_ns or sha256_of(path) == record.sha256
+class _Look(NamedTuple):
+    """What S3 holds, what the copy remembers, and why that is not enough (None: it is)."""
+
+    info: ObjectInfo
+    record: CopyRecord | None
+    reason: str | None
+
+    @property
+    def current(self) -> CopyRecord | None:
+        """The record, where the copy is the object as it is now."""
+        return self.record if self.reason is None else None
 
 
-def _adoptable(info: ObjectInfo, path: Path) -> bool:
-    """Tell whether the local file already has the bytes that the object's own digest names."""
-    return (
-        info.sha256 is not None
-        and path.is_file()
-        and path.stat().st_size == info.size_bytes
-        and sha256_of(path) == info.sha256
-    )
+def _look(uri: S3Uri, path: Path) -> _Look:
+    info = head(uri)
+    if info is None:
+        raise missing(uri)
+    record = recorded(path)
+    return _Look(info, record, why_stale(info, record, path=path))
 
 
-def _remember(path: Path, *, uri: S3Uri, etag: str, sha256: str, checked_by: str) -> CopyRecord:
-    stat = path.stat()
+def _bring(seen: _Look, path: Path, *, on_bytes: OnBytes | None) -> CopyRecord:
+    """Adopt the bytes that are here already, or fetch them."""
+    info, stat = seen.info, _same_bytes(seen.info, path)
+    if stat is not None:
+        logger.info("%s: %s, but the bytes are the same: kept", path, seen.reason)
+        return _remember(path, stat, info=info, sha256=info.sha256 or "", checked_by="sha256")
+    logger.info("%s: fetched from %s: %s", path, info.uri, seen.reason)
+    with atomic_path(path) as scratch:
+        fetched = get(info.uri, scratch, on_bytes=on_bytes)
+        stat = scratch.stat()  # not after the move: another file may be there by then
+    return _remember(path, stat, info=fetched.info, sha256=fetched.sha256, checked_by=fetched.checked_by)
+
+
+def _same_bytes(info: ObjectInfo, path: Path) -> os.stat_result | None:
+    """Return the state in which the local file has the bytes that the object's own digest names."""
+    if info.sha256 is None or not path.is_file():
+        return None
+    before = path.stat()
+    if before.st_size != info.size_bytes or sha256_of(path) != info.sha256:
+        return None
+    after = path.stat()
+    unchanged = os.path.samestat(before, after) and before.st_mtime_ns == after.st_mtime_ns
+    return before if unchanged and after.st_size == before.st_size else None
+
+
+def _remember(path: Path, stat: os.stat_result, *, info: ObjectInfo, sha256: str, checked_by: str) -> CopyRecord:
     record = CopyRecord(
-        uri=str(uri),
-        etag=etag,
+        uri=str(info.uri),
+        etag=info.etag,
         size_bytes=stat.st_size,
         sha256=sha256,
         checked_by=checked_by,

@@ -3,19 +3,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import subprocess
+import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import luigi
 import pytest
 
 from csci_utils import s3
-from csci_utils.io import read_record, record_path, write_record
+from csci_utils.io import atomic_path, read_record, record_path, write_record
 from csci_utils.luigi import mirror
 from csci_utils.luigi.mirror import CopyRecord, Download, fetch, is_current, recorded
 from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import BucketMissingError, ObjectMissingError, S3Error, S3Uri
-from tests.csci_utils.fake_store import cut, give, refuse
+from tests.csci_utils.fake_store import cut, give, refuse, wait_until
 
 URI = S3Uri("bucket", "images/cat.jpg")
 BODY = b"first" * 1000
@@ -212,6 +216,99 @@ def test_a_refusal_is_neither_current_nor_stale(store, copy):
     store.faults.append(refuse(403, "AccessDenied"))
     with pytest.raises(PermissionError, match="the store refused"):
         is_current(URI, copy)
+
+
+def test_a_file_put_there_after_the_move_does_not_pass_for_the_copy(store, copy, monkeypatch):
+    @contextmanager
+    def then_another(path):
+        with atomic_path(path) as scratch:
+            yield scratch
+        copy.write_bytes(b"f" * len(BODY))
+        touch(copy)
+
+    store.hold(BODY)
+    monkeypatch.setattr(mirror, "atomic_path", then_another)
+    fetch(URI, copy)
+    assert not is_current(URI, copy)
+    assert not recorded(copy).holds(copy)
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_not_adopted(store, copy, monkeypatch):
+    def hash_then_change(path):
+        found = real(path)
+        copy.write_bytes(b"f" * len(BODY))
+        touch(copy)
+        monkeypatch.setattr(mirror, "sha256_of", real)
+        return found
+
+    real = mirror.sha256_of
+    store.hold(BODY, sha256=True)
+    fetch(URI, copy)
+    record_path(copy).unlink()
+    monkeypatch.setattr(mirror, "sha256_of", hash_then_change)
+    fetch(URI, copy)
+    assert copy.read_bytes() == BODY
+    assert is_current(URI, copy)
+
+
+def test_a_record_tells_whether_a_file_is_its_copy(store, copy, tmp_path):
+    store.hold(BODY)
+    record = fetch(URI, copy)
+    assert record.holds(copy)
+    touch(copy)
+    assert record.holds(copy)
+    copy.write_bytes(b"F" + BODY[1:])
+    touch(copy)
+    assert not record.holds(copy)
+    assert not any(record.holds(path) for path in (tmp_path / "nothing", tmp_path, copy / "below"))
+
+
+FETCH = "import sys; from csci_utils.luigi.mirror import *; fetch(S3Uri.parse(sys.argv[1]), sys.argv[2])"
+
+
+def fetching(copy: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", FETCH, str(URI), str(copy)], cwd=Path(__file__).parents[3])
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["waits", "first-dies"])
+def test_of_two_processes_one_fetches_and_the_other_waits(store, copy, dies):
+    def hold_back(handler):
+        released.wait(20)
+        give(BODY)(handler)
+
+    released = threading.Event()
+    store.hold(BODY)
+    store.faults.extend([give(BODY), hold_back])
+    first = fetching(copy)
+    wait_until(lambda: len(store.requests) == 2, timeout_s=20)
+    second = fetching(copy)
+    wait_until(lambda: len(store.requests) == 3, timeout_s=20)
+    time.sleep(0.2)
+    assert len(store.requests) == 3, "the second waits"
+    if dies:
+        first.kill()
+    else:
+        released.set()
+    assert first.wait(20) == (-9 if dies else 0)
+    assert second.wait(20) == 0
+    released.set()
+    assert [line.split()[0] for line in store.requests] == ["HEAD", "GET", "HEAD", "HEAD", *["GET"] * dies]
+    assert names(copy.parent) == [".cat.jpg.json", "cat.jpg"]
+    assert is_current(URI, copy)
+
+
+def test_a_copy_that_came_between_look_and_lock_is_kept(store, copy, monkeypatch):
+    def fetch_first(path):
+        monkeypatch.undo()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
+        fetch(URI, path)
+        return mirror.locked(path)
+
+    store.hold(BODY)
+    s3.client()
+    monkeypatch.setattr(mirror, "locked", fetch_first)
+    fetch(URI, copy)
+    assert [line.split()[0] for line in store.requests] == ["HEAD", "HEAD", "GET", "HEAD"]
 
 
 class Content(luigi.ExternalTask):
