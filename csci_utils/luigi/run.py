@@ -26,6 +26,7 @@ from luigi.setup_logging import InterfaceLogging
 from luigi.worker import TaskException, Worker
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
+from csci_utils.luigi.process import FORKED_TASK
 
 __all__ = ["ExitStatus", "ExplainedTask", "Failure", "RunResult", "build", "describe_failure", "shorten_luigi_log"]
 
@@ -171,6 +172,7 @@ class _Factory(_WorkerSchedulerFactory):
             worker_processes=worker_processes,
             assistant=assistant,
             check_complete_on_run=True,
+            task_process_context=FORKED_TASK,
             # luigi sets a signal handler, which only a main thread may.
             no_install_shutdown_handler=threading.current_thread() is not threading.main_thread(),
         )

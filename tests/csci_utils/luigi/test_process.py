@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from csci_utils.luigi import process
+from csci_utils.luigi.process import ForkedTask
+from tests.csci_utils.fake_store import wait_until
+
+REPO = Path(__file__).parents[3]
+TASKS = """
+import os, sys, time, luigi
+from pathlib import Path
+from csci_utils.io import atomic_path
+from csci_utils.luigi.run import ExplainedTask, build
+
+class Slow(ExplainedTask):
+    name = luigi.Parameter()
+    folder = luigi.Parameter()
+
+    def output(self):
+        return luigi.LocalTarget(str(Path(self.folder, self.name)))
+
+    def run(self):
+        with atomic_path(self.output().path) as scratch:
+            scratch.write_text(str(os.getpid()))
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                time.sleep(0.01)
+
+class Both(luigi.WrapperTask):
+    folder = luigi.Parameter()
+
+    def requires(self):
+        return [Slow(name=name, folder=self.folder) for name in "ab"]
+"""
+BUILD = "import sys; from slow import *; print(build([Both(folder=sys.argv[1])], workers=2))"
+COMMAND = "import sys; from luigi.cmdline import luigi_run; luigi_run(sys.argv[2:] + ['--folder', sys.argv[1]])"
+CALLS = {
+    "build": [BUILD],
+    "luigi": [COMMAND, "--module", "slow", "Both", "--local-scheduler", "--workers", "2"],
+}
+
+
+@pytest.fixture(params=CALLS)
+def running(request, tmp_path):
+    """A program with two task processes at work: itself, its folder, their ids."""
+    (tmp_path / "slow.py").write_text(TASKS)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    code, *arguments = CALLS[request.param]
+    config = str(REPO / "luigi.cfg") if request.param == "luigi" else os.devnull
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), *arguments],
+        env={**os.environ, "PYTHONPATH": f"{REPO}:{tmp_path}", "LUIGI_CONFIG_PATH": config},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: len(pids(folder)) == 2, timeout_s=20)
+    yield program, folder, pids(folder)
+    if program.poll() is None:
+        program.kill()
+    program.communicate()
+
+
+def pids(folder: Path) -> list[int]:
+    return [int(text) for text in (path.read_text() for path in folder.iterdir()) if text]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@linux
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_tasks_end_with_their_parent_and_publish_nothing(running, signum):
+    program, folder, children = running
+    program.send_signal(signum)
+    program.wait(5)
+    wait_until(lambda: not any(map(alive, children)), timeout_s=2)
+    assert os.listdir(folder) == []
+    assert "Traceback" not in program.stderr.read()
+
+
+@linux
+def test_a_task_that_is_told_to_end_leaves_nothing_and_the_other_goes_on(running):
+    program, folder, children = running
+    os.kill(children[0], signal.SIGTERM)
+    wait_until(lambda: not alive(children[0]), timeout_s=2)
+    assert len(os.listdir(folder)) == 1
+    out, err = program.communicate(timeout=20)
+    assert "died unexpectedly with exit code -15" in out + err
+    assert "Traceback" not in err
+    assert [path.read_text() for path in folder.iterdir()] == [str(children[1])]
+    assert not next(folder.iterdir()).name.startswith(".")
+
+
+@linux
+def test_ctrl_c_prints_no_traceback_of_the_tasks(running):
+    program, folder, children = running
+    os.killpg(program.pid, signal.SIGINT)
+    _, err = program.communicate(timeout=20)
+    assert "ContextManagedTaskProcess" not in err
+    assert err.count("Traceback") <= 1  # the program's own
+    assert os.listdir(folder) == []
+    assert not any(map(alive, children))
+
+
+class InThisProcess:
+    use_multiprocessing = True
+    result_queue = None
+
+
+@pytest.mark.parametrize("multiprocessing", [True, False])
+def test_in_the_process_of_luigi_itself_it_does_nothing(multiprocessing):
+    task = InThisProcess()
+    task.use_multiprocessing = multiprocessing
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    context = ForkedTask(task)
+    context.__enter__()
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    assert task.result_queue is None
+    context.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_interrupted_task_sends_no_result():
+    class Queue(list):  # type: ignore[type-arg]
+        put = list.append
+
+    queue = Queue()
+    results = process._Results(queue)
+    for number, fault in enumerate([ValueError, process.TerminatedError, KeyboardInterrupt]):
+        with suppress(fault):
+            try:
+                raise fault
+            finally:  # as luigi does
+                results.put(number)
+    results.put("done")
+    assert queue == [0, "done"]
+
+
+def test_where_the_kernel_cannot_be_asked_a_thread_watches(monkeypatch):
+    sent: list[int] = []
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(process, "_WATCH_S", 0.001)
+    monkeypatch.setattr(process.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(process.os, "kill", lambda _, signum: sent.append(signum))
+    process._watch(7)
+    assert sent == [signal.SIGTERM]
+
+
+WATCHED = """
+import multiprocessing, os, sys, time
+from csci_utils.luigi import process
+
+class Child(multiprocessing.get_context("fork").Process):
+    use_multiprocessing, result_queue = True, None
+
+    def run(self):
+        process._asked_kernel = lambda: False
+        with process.ForkedTask(self):
+            print(os.getpid(), flush=True)
+            {work}
+
+Child().start()
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    "work", ["time.sleep(30)", "time.sleep(0.2); os.kill(os.getpid(), 15); time.sleep(30)"], ids=["parent", "itself"]
+)
+def test_a_watched_process_ends_by_sigterm(work):
+    code = WATCHED.replace("{work}", work) + ("os.waitpid(-1, 0)" if "kill" in work else "time.sleep(30)")
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=REPO, stdout=subprocess.PIPE, text=True)
+    child = int(program.stdout.readline())
+    if "kill" not in work:
+        time.sleep(0.2)
+        program.kill()
+    wait_until(lambda: not alive(child), timeout_s=3)
+    program.kill()
+    program.communicate()
+
+
+@linux
+def test_a_task_that_swallows_its_interruption_is_ended_all_the_same():
+    work = "\n            ".join(
+        ["process._CLEAN_UP_S = 1", "while True:", "    try: time.sleep(30)", "    except BaseException: pass"]
+    )
+    code = WATCHED.replace("{work}", work) + "time.sleep(30)"
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=REPO, stdout=subprocess.PIPE, text=True)
+    child = int(program.stdout.readline())
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    wait_until(lambda: not alive(child), timeout_s=4)
+    program.kill()
+    program.communicate()
