@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 import enum
-import errno
 import re
 import sys
 import traceback
 from dataclasses import dataclass
 
+from csci_utils.luigi.os_errors import describe_os_error, parse_os_error
 from csci_utils.s3.errors import ObjectMissingError, S3Error, one_line
 
 
@@ -34,11 +34,12 @@ class Failure:
     sentence: str
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _HEADER = re.compile(r"exit status (?P<status>[0-9]+): (?P<sentence>.*)")
 _LAST_LINE = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?:: (?P<sentence>.*))?")
 # Ordinary failures, by name: importing luigi's contributions for them would cost more than they are worth.
 _TASK_FAILURES = {"luigi.worker.TaskException", "luigi.contrib.external_program.ExternalProgramRunError"}
+_NOTHING_MADE = "Task finished running, but complete() is still returning false."
+_MADE_NOTHING = "the task ended without what it promised, or its inputs changed meanwhile; run it again"
 
 
 def describe_failure(exc: BaseException) -> Failure:
@@ -48,9 +49,9 @@ def describe_failure(exc: BaseException) -> Failure:
     package may say for itself, by an attribute ``exit_status``. All else is a defect of ours.
     """
     status = _status_of(type(exc), getattr(exc, "exit_status", None))
-    text = _first_line(str(exc))
-    if isinstance(exc, OSError) and exc.errno in _FULL:
-        text = f"{exc.filename or 'writing'}: no space is left on the disk; free some and run again"
+    text = _in_plain_words(_first_line(str(exc)))
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror is not None:
+        text = one_line(describe_os_error(exc))
     elif isinstance(exc, MemoryError):
         text = f"not enough memory {text}".rstrip()
     elif status is ExitStatus.DEFECT:
@@ -74,8 +75,16 @@ def parse_failure(text: str) -> Failure:
     if last is None:  # "Task ... died unexpectedly with exit code -9", "... timed out after ..."
         return Failure(ExitStatus.TASK_FAILED, _first_line(text) or "failed, and no reason came through")
     status = _status_of(_class_named(last["name"]), None)
-    sentence = last["sentence"] or last["name"]
+    sentence = _in_plain_words(last["sentence"] or last["name"])
     return Failure(status, f"{last['name']}: {sentence}" if status is ExitStatus.DEFECT else sentence)
+
+
+def _in_plain_words(text: str) -> str:
+    """Reword what luigi and Python say to programmers; other texts stay."""
+    if text == _NOTHING_MADE:
+        return _MADE_NOTHING
+    error = parse_os_error(text)
+    return text if error is None else one_line(describe_os_error(error))
 
 
 def _status_of(kind: type[BaseException] | None, own: object) -> ExitStatus:

@@ -123,7 +123,7 @@ def test_what_ran_to_its_end_is_0(folder, workers):
         ("store", 35, "s3://b/k: refused"),
         ("missing", 20, "s3://b/k: not there"),
         ("defect", 40, "ZeroDivisionError: division by zero"),
-        ("nothing", 30, "Task finished running, but complete() is still returning false."),
+        ("nothing", 30, "the task ended without what it promised, or its inputs changed meanwhile; run it again"),
     ],
 )
 def test_a_task_that_fails_says_why(folder, workers, kind, fault, status, sentence):
