@@ -13,8 +13,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,17 +22,27 @@ import luigi
 from luigi.execution_summary import LuigiRunResult, LuigiStatusCode, _summary_dict
 from luigi.interface import PidLockAlreadyTakenExit, _WorkerSchedulerFactory
 from luigi.rpc import RPCError
-from luigi.setup_logging import InterfaceLogging
 from luigi.worker import TaskException, Worker
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
+from csci_utils.luigi.log import SentenceFilter, quiet_luigi, shorten_luigi_log
 from csci_utils.luigi.process import FORKED_TASK
+from csci_utils.s3.errors import one_line
+from csci_utils.s3.redact import without_secrets
 
-__all__ = ["ExitStatus", "ExplainedTask", "Failure", "RunResult", "build", "describe_failure", "shorten_luigi_log"]
+__all__ = [
+    "ExitStatus",
+    "ExplainedTask",
+    "Failure",
+    "RunResult",
+    "SentenceFilter",
+    "build",
+    "describe_failure",
+    "shorten_luigi_log",
+]
 
 logger = logging.getLogger("csci_utils.run")
 
-_TRACEBACK = "Traceback (most recent call last)"
 _OWN_END_S = 1.0
 _CLEAN_UP_S = 5.0
 _DONE = {LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY}
@@ -89,7 +99,7 @@ def build(
     """
     tasks, factory = list(tasks), _Factory()
     try:
-        with _luigi_logging(log_level):
+        with quiet_luigi(log_level):
             result = luigi.build(
                 tasks,
                 worker_scheduler_factory=factory,
@@ -100,19 +110,24 @@ def build(
                 **environment,
             )
             return _read(result, factory.worker, wanted={task.task_id for task in tasks})
-    except PidLockAlreadyTakenExit:
-        locked = Failure(ExitStatus.LOCKED, "another process is running the same command and holds luigi's lock")
-        return RunResult(locked.status, {"": locked})
-    except RPCError as err:
-        logger.debug("no answer from the scheduler", exc_info=True)
-        silent = Failure(ExitStatus.NOT_RUN, f"the scheduler at {scheduler_url} cannot be used: {err}")
-        return RunResult(silent.status, {"": silent})
-    except Exception as err:
-        failure = describe_failure(err)
-        if isinstance(err, TaskException):  # outside of a task: what luigi was given is no task
-            failure = Failure(ExitStatus.DEFECT, failure.sentence)
-        logger.error("%s", failure.sentence, exc_info=failure.status is ExitStatus.DEFECT)
+    except (Exception, PidLockAlreadyTakenExit) as err:  # the latter is a SystemExit
+        failure = _failure_of_run(err, scheduler_url=scheduler_url)
         return RunResult(failure.status, {"": failure})
+
+
+def _failure_of_run(err: BaseException, *, scheduler_url: str | None) -> Failure:
+    """Say, and log, why nothing could be run at all."""
+    if isinstance(err, PidLockAlreadyTakenExit):
+        return Failure(ExitStatus.LOCKED, "another process is running the same command and holds luigi's lock")
+    if isinstance(err, RPCError):
+        logger.debug("no answer from the scheduler", exc_info=err)
+        silent = without_secrets(f"the scheduler at {scheduler_url} cannot be used: {err}")
+        return Failure(ExitStatus.NOT_RUN, one_line(silent))
+    failure = describe_failure(err)
+    if isinstance(err, TaskException):  # outside of a task: what luigi was given is no task
+        failure = Failure(ExitStatus.DEFECT, failure.sentence)
+    logger.error("%s", failure.sentence, exc_info=err if failure.status is ExitStatus.DEFECT else None)
+    return failure
 
 
 class _RecordingWorker(Worker):
@@ -212,49 +227,3 @@ def _failure_of(task_id: str, scheduler: Any) -> Failure:
     with suppress(ValueError):
         text = json.loads(text)
     return parse_failure(str(text))
-
-
-class SentenceFilter(logging.Filter):
-    """Gives a user's error one sentence in luigi's log; a defect of ours keeps its traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten a record, never drop it."""
-        failure = _failure_in(record)
-        if failure is not None and failure.status is not ExitStatus.DEFECT:
-            record.msg, record.args = "%s", (failure.sentence,)
-            record.exc_info = record.exc_text = None
-        return True
-
-
-def shorten_luigi_log() -> None:
-    """Keep tracebacks of what a user can get wrong out of the `luigi` command's log, from now on."""
-    logger = logging.getLogger("luigi-interface")
-    if not any(isinstance(each, SentenceFilter) for each in logger.filters):
-        logger.addFilter(SentenceFilter())
-
-
-def _failure_in(record: logging.LogRecord) -> Failure | None:
-    """Find the failure that a record tells of: an exception, or the text of one in its message."""
-    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
-        return describe_failure(record.exc_info[1])
-    text = record.getMessage()
-    return parse_failure(text) if _TRACEBACK in text else None
-
-
-@contextmanager
-def _luigi_logging(level: str) -> Iterator[None]:
-    """Set the level of luigi's loggers for a while, and keep luigi from adding handlers to them."""
-    loggers = [logging.getLogger("luigi-interface"), logging.getLogger("luigi")]
-    levels = [each.level for each in loggers]
-    shorten, configured = SentenceFilter(), InterfaceLogging._configured
-    InterfaceLogging._configured = True
-    loggers[0].addFilter(shorten)
-    for each in loggers:
-        each.setLevel(level)
-    try:
-        yield
-    finally:
-        InterfaceLogging._configured = configured
-        loggers[0].removeFilter(shorten)
-        for each, old in zip(loggers, levels, strict=True):
-            each.setLevel(old)

@@ -1,0 +1,80 @@
+# mypy: disallow-untyped-calls=False
+# (luigi says it is typed, and most of what is called here is not.)
+"""Luigi's log, as a user can read it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from luigi.parameter import ParameterException
+from luigi.setup_logging import InterfaceLogging
+
+from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, parse_failure
+from csci_utils.s3.errors import one_line
+
+_TRACEBACK = "Traceback (most recent call last)"
+_OF_THE_COMMAND = "Uncaught exception in luigi"
+
+
+class SentenceFilter(logging.Filter):
+    """Gives a user's error one sentence in luigi's log; a defect of ours keeps its traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten a record, never drop it."""
+        failure = _failure_in(record)
+        if failure is not None and failure.status is not ExitStatus.DEFECT:
+            record.msg, record.args = "%s", (failure.sentence,)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def shorten_luigi_log() -> None:
+    """Keep tracebacks of what a user can get wrong out of the `luigi` command's log, from now on."""
+    logger = logging.getLogger("luigi-interface")
+    if not any(isinstance(each, SentenceFilter) for each in logger.filters):
+        logger.addFilter(SentenceFilter())
+
+
+def _failure_in(record: logging.LogRecord) -> Failure | None:
+    """Find the failure that a record tells of: an exception, or the text of one in its message."""
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+        err = record.exc_info[1]
+        wrong = _wrong_parameter(err) if record.msg == _OF_THE_COMMAND else None
+        return wrong or describe_failure(err)
+    text = record.getMessage()
+    return parse_failure(text) if _TRACEBACK in text else None
+
+
+def _wrong_parameter(err: BaseException) -> Failure | None:
+    """Say what is wrong with an option of the `luigi` command, where luigi could not read it; None for other errors."""
+    frames = [frame for frame, _ in traceback.walk_tb(err.__traceback__)]
+    innermost = frames[-1].f_globals.get("__name__") if frames else None
+    if not isinstance(err, ParameterException) and innermost != "luigi.parameter":
+        return None
+    names = [frame.f_locals.get("param_name") for frame in frames if frame.f_code.co_name == "_get_task_kwargs"]
+    option = f"--{names[0]}: ".replace("_", "-") if names and names[0] else ""
+    return Failure(
+        ExitStatus.USAGE, one_line(f"{option}{err}; luigi's --help-all names the options and what they take")
+    )
+
+
+@contextmanager
+def quiet_luigi(level: str) -> Iterator[None]:
+    """Set the level of luigi's loggers for a while, and keep luigi from adding handlers to them."""
+    loggers = [logging.getLogger("luigi-interface"), logging.getLogger("luigi")]
+    levels = [each.level for each in loggers]
+    shorten, configured = SentenceFilter(), InterfaceLogging._configured
+    InterfaceLogging._configured = True
+    loggers[0].addFilter(shorten)
+    for each in loggers:
+        each.setLevel(level)
+    try:
+        yield
+    finally:
+        InterfaceLogging._configured = configured
+        loggers[0].removeFilter(shorten)
+        for each, old in zip(loggers, levels, strict=True):
+            each.setLevel(old)
