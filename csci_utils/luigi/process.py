@@ -78,12 +78,16 @@ class _Results:
 def _interrupt(signum: int, _: FrameType | None) -> NoReturn:
     """Interrupt the task once: a second signal must not disturb its cleaning up, nor may that last for long."""
     for each in _ENDING:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _ignore)
     with suppress(AttributeError):  # Windows has no alarms
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_CLEAN_UP_S)
     # Luigi's programs are killed with their task only for KeyboardInterrupt itself.
     raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing; with SIG_IGN, Python writes a traceback about a signal that came just before."""
 
 
 def _end_by(signum: signal.Signals) -> NoReturn:
@@ -93,10 +97,12 @@ def _end_by(signum: signal.Signals) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
+    with suppress(AttributeError):  # Windows has no masks; none may come while the handler changes, see `_ignore`
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     signal.signal(signum, signal.SIG_DFL)
-    with suppress(AttributeError):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
     os.kill(os.getpid(), signum)
+    with suppress(AttributeError):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     os._exit(128 + signum)
 
 

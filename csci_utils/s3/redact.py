@@ -39,7 +39,8 @@ def strip_secrets(err: BaseException) -> bool:
 def reason_of(err: BaseException) -> str:
     """Name a failed connection by classes, and by what the TLS library says, which knows no secret."""
     inner = getattr(err, "kwargs", {}).get("error")
-    name = type(err).__name__ + (f": {type(inner).__name__}" if isinstance(inner, BaseException) else "")
+    kind = type(inner).__name__
+    name = type(err).__name__ + (f": {kind}" if isinstance(inner, BaseException) and kind != type(err).__name__ else "")
     said = _TLS_REASON.search(str(err))
     return f"{name}: {said[0].strip()}" if said else name
 

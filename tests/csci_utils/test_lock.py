@@ -90,6 +90,7 @@ def test_an_error_of_the_block_is_the_blocks(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_does_not_hold_it_on(tmp_path, caplog):
     caplog.set_level("INFO", logger="csci_utils.lock")
     read, write = os.pipe()
