@@ -232,8 +232,7 @@ def _loaded(model: str, sha256: str, device: str) -> Stylizer:
 
 def _refuse_another(path: Path, copy: CopyRecord) -> None:
     """Raise if `path` is no longer the very file that was fetched: another process put a newer one there meanwhile."""
-    stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (copy.size_bytes, copy.mtime_ns) and sha256_of(path) != copy.sha256:
+    if not copy.holds(path):
         raise _replaced(path, copy.sha256)
 
 
