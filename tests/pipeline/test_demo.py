@@ -20,6 +20,7 @@ def test_the_given_picture_is_styled_by_the_given_model(files, tmp_path, capsys)
     assert capsys.readouterr().out == f"{tmp_path}/data/stylized/mosaic/my picture.png\n"
 
 
+@pytest.mark.slow
 def test_a_second_time_there_is_nothing_to_do(files, capsys):
     main(files)
     assert main(files) == 0

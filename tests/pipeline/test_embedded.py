@@ -50,6 +50,7 @@ def test_the_environment_is_as_before_when_it_ends(folder, monkeypatch):
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_two_in_one_process_know_nothing_of_each_other(folder, tmp_path):
     with embedded_s3(folder):
         pass
@@ -58,6 +59,7 @@ def test_two_in_one_process_know_nothing_of_each_other(folder, tmp_path):
         assert client().list_objects_v2(Bucket="embedded")["KeyCount"] == 0
 
 
+@pytest.mark.slow
 def test_a_name_that_no_key_can_have_is_refused(folder):
     with open(os.fsencode(folder) + b"/images/\xff.jpg", "wb"):
         pass
@@ -65,6 +67,7 @@ def test_a_name_that_no_key_can_have_is_refused(folder):
         pass
 
 
+@pytest.mark.slow
 def test_a_bucket_name_that_s3_does_not_take_is_an_error_of_the_store(folder):
     with pytest.raises(S3Error, match="s3://ab"), embedded_s3(folder, s3_root="s3://ab/p"):
         pass

@@ -270,6 +270,7 @@ def fetching(copy: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", FETCH, str(URI), str(copy)], cwd=Path(__file__).parents[3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies", [False, True], ids=["waits", "first-dies"])
 def test_of_two_processes_one_fetches_and_the_other_waits(store, copy, dies):
     def hold_back(handler):

@@ -98,6 +98,7 @@ def test_tasks_end_with_their_parent_and_publish_nothing(running, signum):
     assert "Traceback" not in program.stderr.read()
 
 
+@pytest.mark.slow
 @linux
 def test_a_task_that_is_told_to_end_leaves_nothing_and_the_other_goes_on(running):
     program, folder, children = running
@@ -213,6 +214,7 @@ def test_a_watched_process_ends_by_sigterm(work):
     program.communicate()
 
 
+@pytest.mark.slow
 @linux
 def test_a_task_that_swallows_its_interruption_is_ended_all_the_same():
     work = "\n            ".join(

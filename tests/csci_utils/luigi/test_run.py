@@ -217,6 +217,7 @@ build([Slow(name="a"), Slow(name="b")], workers=int(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["at-a-terminal", "to-the-parent"])
 @WORKERS
 def test_ctrl_c_ends_all_processes_and_leaves_nothing(folder, workers, send):
