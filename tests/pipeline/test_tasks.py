@@ -208,6 +208,27 @@ def test_what_no_longer_holds_is_made_anew(bucket, what, same_result):
     assert (sha256_of(task.output().path) == first) == same_result
 
 
+@pytest.mark.slow
+def test_an_onnx_model_makes_the_picture_that_its_weights_make(bucket, tmp_path):
+    from neural_style.onnx_export import export_onnx
+
+    (tmp_path / "mosaic.pth").write_bytes(model_bytes())
+    export_onnx(tmp_path / "mosaic.pth", tmp_path / "exported.onnx")
+    bucket.put_bytes("saved_models/exported.onnx", (tmp_path / "exported.onnx").read_bytes())
+    bucket.put_image("cat.png", size=(61, 37))
+    pictures = []
+    for model in ("mosaic", "exported.onnx"):
+        task = Stylize(image="cat.png", model=model)
+        assert made(task) == ExitStatus.OK
+        with Image.open(task.output().path) as image:
+            pictures.append(np.asarray(image).astype(int))
+    assert task.output().path.endswith("/stylized/exported/cat.png")
+    record = read_record(task.output().path)
+    assert record is not None
+    assert record["made_by"]["engine"] == "onnxruntime"
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
 def test_quality_bears_on_lossy_results_only(store):
     store.put_model("mosaic.pth")
     for name in ("cat.jpg", "cat.png"):
