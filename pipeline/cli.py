@@ -147,8 +147,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
             status = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
         return int(status or 0)
     except click.ClickException as err:
-        err.show()
-        return err.exit_code
+        return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)
     except PipelineError as err:
         return _complain(err, err.exit_status)
     except configparser.Error as err:

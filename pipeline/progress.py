@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 REFRESH_S = 0.1
+CLEAR_LINE = "\r\x1b[K"
 USUAL_COLUMNS, USUAL_ROWS = 80, 24
 
 
@@ -60,8 +61,9 @@ def add_picture() -> None:
 
 def write_line(line: str) -> None:
     """Write a line to standard error, above the bars if there are any."""
-    if _current is None or _current.pid != os.getpid():  # a forked worker's bars are stale copies of its parent's
-        print(line, file=sys.stderr)  # noqa: T201 -- this is where lines for people leave the program
+    if _current is None or _current.pid != os.getpid():
+        # A forked worker's bars are stale copies of its parent's: it clears the line they stand on, no more.
+        print(line if _current is None else CLEAR_LINE + line, file=sys.stderr)  # noqa: T201 -- for people
         return
     from tqdm import tqdm
 

@@ -120,6 +120,8 @@ def _changed_input(record: dict[str, Any], inputs: Mapping[str, ObjectInfo]) -> 
         if then is None:
             return f"its record does not say which {name} it was made from"
         if now.sha256 is not None:
+            if now.sha256 != then.sha256 and str(now.uri) != then.uri:
+                return f"{name} changed: {then.uri} -> {now.uri}"
             if now.sha256 != then.sha256:
                 return f"{name} changed: sha256 {then.sha256[:12]} -> {now.sha256[:12]}"
         elif (str(now.uri), now.etag) != (then.uri, then.etag):

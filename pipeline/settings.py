@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.errors import NotConfiguredError
 
-_S3_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.\-_]{1,253}(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
+_S3_ROOT = re.compile(r"s3://([a-z0-9][a-z0-9.\-_]*)(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
+_BUCKET_CHARACTERS = range(3, 64)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 HOW_TO_CONFIGURE = (
@@ -45,8 +46,7 @@ class Settings:
         """Check each field by itself; the message names it."""
         if self.s3_root:
             checked_s3_root(self.s3_root)
-        if not _DEVICE.fullmatch(self.device):
-            raise NotConfiguredError(f"device wants auto, cpu, cuda, cuda:1 or mps, found {self.device!r}")
+        checked_device(self.device)
 
     def required_s3_root(self) -> str:
         """The S3 root.
@@ -66,12 +66,28 @@ def checked_s3_root(s3_root: str) -> str:
         NotConfiguredError: it is not ``s3://bucket`` or ``s3://bucket/prefix``.
     """
     root = s3_root.rstrip("/")
-    if not _S3_ROOT.fullmatch(root):
+    match = _S3_ROOT.fullmatch(root)
+    if match is None:
         found = "credentials in it" if "@" in s3_root else repr(s3_root)  # which no message may show
         raise NotConfiguredError(
             f"s3_root wants s3://bucket/prefix, found {found}; correct --s3-root or PIPELINE_S3_ROOT"
         )
+    if len(match[1]) not in _BUCKET_CHARACTERS:
+        raise NotConfiguredError(
+            f"a bucket's name has 3 to 63 characters, found {match[1]!r}; correct --s3-root or PIPELINE_S3_ROOT"
+        )
     return root
+
+
+def checked_device(device: str) -> str:
+    """Return a device's name, if it is one.
+
+    Raises:
+        NotConfiguredError: it is not.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise NotConfiguredError(f"device wants auto, cpu, cuda, cuda:1 or mps, found {device!r}")
+    return device
 
 
 def read_settings(

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import luigi
 
@@ -16,8 +17,10 @@ from csci_utils.luigi.run import ExitStatus, build
 from csci_utils.s3 import ObjectInfo, head
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
-from pipeline.tasks.data import S3Input, require_bucket
+from pipeline.tasks.data import SAVED_MODELS, S3Input, require_bucket
 from pipeline.tasks.stylize import Stylize
+
+MODEL_SUFFIXES = (".pth", ".pt", ".onnx")
 
 LOOKERS = 16
 """Objects looked for at once."""
@@ -98,13 +101,21 @@ def run(job: StyleJob, *, result: Callable[[str], None], tell: Callable[[str], N
     """
     steps = plan(_tasks(job))
     for address in dict.fromkeys(itertools.chain.from_iterable(step.missing for step in steps)):
-        tell(f"error: {address} is not in S3; put it there, or correct the name")
+        tell(f"error: {address} is not in S3; put it there, or correct the name{_hint(address)}")
     status = ExitStatus.INPUT_MISSING if any(step.missing for step in steps) else ExitStatus.OK
     if job.dry_run:
         for step in steps:
             tell(_forecast(step))
         return status
     return max(status, _make(steps, job=job, result=result, tell=tell))
+
+
+def _hint(address: str) -> str:
+    """What may be wrong with the name of a model whose stem holds a dot: DESIGN takes its end for a suffix."""
+    suffix = PurePosixPath(address).suffix
+    if f"/{SAVED_MODELS}/" not in address or suffix in MODEL_SUFFIXES:
+        return ""
+    return f" ({suffix!r} was taken for its suffix; name a model with a dot in its stem in full, as in 'style.v2.pth')"
 
 
 def plan(tasks: Sequence[Stylize]) -> list[Step]:

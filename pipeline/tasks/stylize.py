@@ -57,6 +57,14 @@ PROGRAM_ERROR = "neural_style: error: "
 logger = logging.getLogger(__name__)
 
 
+class DeviceParameter(luigi.OptionalStrParameter):
+    """A device's name, or nothing."""
+
+    def normalize(self, x: str | None) -> str | None:
+        """Check the form; whether it is there is seen where the net is loaded."""
+        return settings.checked_device(x) if x else None
+
+
 class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
     """Style a picture with a model.
 
@@ -80,7 +88,7 @@ class Stylize(ExplainedTask, RootedTask, ExternalProgramTask):
     mode = luigi.ChoiceParameter(
         choices=(IN_PROCESS, PROGRAM), default=IN_PROCESS, significant=False, description="where the net runs"
     )
-    device = luigi.OptionalStrParameter(
+    device = DeviceParameter(
         default=None, significant=False, description="auto, cpu, cuda, cuda:1 or mps [default: the settings']"
     )
 

@@ -58,7 +58,7 @@ def test_a_forked_worker_writes_plain_lines(monkeypatch):
         monkeypatch.setattr(progress._current, "pid", os.getpid() + 1)
         before = terminal.getvalue()
         progress.write_line("a warning")
-        assert terminal.getvalue()[len(before) :].startswith("a warning\n")
+        assert terminal.getvalue()[len(before) :].startswith("\r\x1b[Ka warning\n")
 
 
 def test_nothing_is_shown_where_there_is_no_terminal(capsys):

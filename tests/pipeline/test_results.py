@@ -56,6 +56,12 @@ def test_a_changed_input_is_named_with_both_digests(result, inputs, name):
     assert reason_to_make(result, inputs=changed, parameters=PARAMETERS) == expected
 
 
+def test_another_model_file_is_named_by_its_address(result, inputs):
+    other = S3Uri.parse("s3://bucket/p/saved_models/mosaic.onnx")
+    changed = inputs | {"model": ObjectInfo(other, "e", 5, "f" * 64)}
+    assert reason_to_make(result, inputs=changed, parameters=PARAMETERS) == f"model changed: {MODEL} -> {other}"
+
+
 def test_the_same_bytes_put_anew_change_nothing(result, inputs):
     anew = inputs | {"image": replace(inputs["image"], etag="multipart-2")}
     assert reason_to_make(result, inputs=anew, parameters=PARAMETERS) is None
