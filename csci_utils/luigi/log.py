@@ -5,17 +5,24 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
-from luigi.parameter import ParameterException
+from luigi.parameter import MissingParameterException, ParameterException
 from luigi.setup_logging import InterfaceLogging
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, parse_failure
 from csci_utils.s3.errors import one_line
 
 _TRACEBACK = "Traceback (most recent call last)"
+_MISSING = re.compile(r"requires the '(\w+)' parameter to be set$")
+_NO_NUMBER = {
+    "a whole number": re.compile(r"invalid literal for int\(\) with base 10: (.*)", re.DOTALL),
+    "a number": re.compile(r"could not convert string to float: (.*)", re.DOTALL),
+}
 _OF_THE_COMMAND = "Uncaught exception in luigi"
 
 
@@ -50,15 +57,40 @@ def _failure_in(record: logging.LogRecord) -> Failure | None:
 
 def _wrong_parameter(err: BaseException) -> Failure | None:
     """Say what is wrong with an option of the `luigi` command, where luigi could not read it; None for other errors."""
-    frames = [frame for frame, _ in traceback.walk_tb(err.__traceback__)]
-    innermost = frames[-1].f_globals.get("__name__") if frames else None
-    if not isinstance(err, ParameterException) and innermost != "luigi.parameter":
+    if err.__cause__ is not None and _raised_in(err) == "luigi.task":  # luigi wraps what a default or luigi.cfg gives
+        err = err.__cause__
+    if not isinstance(err, ParameterException) and _raised_in(err) != "luigi.parameter":
         return None
-    names = [frame.f_locals.get("param_name") for frame in frames if frame.f_code.co_name == "_get_task_kwargs"]
-    option = f"--{names[0]}: ".replace("_", "-") if names and names[0] else ""
-    return Failure(
-        ExitStatus.USAGE, one_line(f"{option}{err}; luigi's --help-all names the options and what they take")
-    )
+    missing = _MISSING.search(str(err)) if isinstance(err, MissingParameterException) else None
+    if missing:
+        what = f"{_option(missing[1])} is not given; give it, or name a luigi.cfg that does by LUIGI_CONFIG_PATH"
+        return Failure(ExitStatus.USAGE, one_line(what))
+    locals_ = [frame.f_locals for frame in _frames(err) if frame.f_code.co_name in ("_get_task_kwargs", "_get_value")]
+    option = f"{_option(locals_[0]['param_name'])}: " if locals_ and "param_name" in locals_[0] else ""
+    what = f"{option}{_in_words(str(err))}; luigi's --help-all names the options and what they take"
+    return Failure(ExitStatus.USAGE, one_line(what))
+
+
+def _in_words(text: str) -> str:
+    """Say what Python says of a text that is no number, as a user would; other texts stay."""
+    for kind, pattern in _NO_NUMBER.items():
+        if found := pattern.fullmatch(text):
+            return f"wanted {kind}, found {found[1]}"
+    return text
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _frames(err: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(err.__traceback__)]
+
+
+def _raised_in(err: BaseException) -> str | None:
+    """Name the module that raised an exception."""
+    frames = _frames(err)
+    return frames[-1].f_globals.get("__name__") if frames else None
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import sys
 import threading
 import time
 from dataclasses import dataclass, fields
 from typing import Any
 
 from csci_utils.s3.errors import S3Error, one_line, translated
-from csci_utils.s3.redact import bad_header, strip_secrets, without_secrets
+from csci_utils.s3.redact import bad_header, strip_secrets, told_by, without_logins
 
 logger = logging.getLogger("csci_utils.s3")
 
@@ -20,6 +22,17 @@ _NUMBERS = {
     "metadata_service_timeout": "AWS_METADATA_SERVICE_TIMEOUT",
     "csm_port": "AWS_CSM_PORT",
     "metadata_service_num_attempts": "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+}
+_REASONS = {
+    "ConnectTimeoutError": "there was no answer in time",
+    "ReadTimeoutError": "there was no answer in time",
+    "SSLError": "there was no secure connection",
+    "ProxyConnectionError": "there was no connection to the proxy",
+    "ConnectionError": "there was no connection",
+    "ConnectionClosedError": "the connection was closed",
+    "ResponseStreamingError": "the connection broke",
+    "IncompleteReadError": "the connection broke",
+    "HTTPClientError": "the connection failed",
 }
 
 
@@ -129,6 +142,7 @@ def _new_client(limits: S3Limits) -> Any:
         )
         made = _made(session, config)
     watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))
+    made.meta.events.register_first("before-parameter-build.s3", watch.note_object)
     made.meta.events.register_first("needs-retry.s3", watch.judge)
     made.meta.events.register("request-created.s3", watch.log_new_try)
     return made
@@ -145,15 +159,14 @@ def _check_numbers(session: Any) -> None:
 
 
 def _made(session: Any, config: Any) -> Any:
+    before = sys.exception()
     try:
         return session.client("s3", config=config)
     except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
         if type(err).__module__.startswith("botocore"):
             raise
-        kind, _, address = str(err).partition(": ")
-        what = f"{kind}: {without_secrets(address)}" if address else kind
-        error = S3Error(one_line(f"S3: {what}; check AWS_ENDPOINT_URL_S3"))
-        raise error from (err if strip_secrets(err) else None)
+        error = S3Error(one_line(f"S3: {told_by(err)}; check AWS_ENDPOINT_URL_S3"))
+        raise error from (err if strip_secrets(err, before=before) else None)
 
 
 class _Tries:
@@ -163,6 +176,10 @@ class _Tries:
         self.limits = limits
         self.max_attempts = max_attempts
         self.gave_up_at_s: float | None = None
+
+    def note_object(self, *, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
+        """Keep what a request is about, for the lines of the log."""
+        context["csci_utils_about"] = _about(model.name, bucket=params.get("Bucket"), key=params.get("Key"))
 
     def judge(
         self, *, attempts: int, response: Any, caught_exception: Any, request_dict: dict[str, Any], **_: Any
@@ -188,7 +205,7 @@ class _Tries:
         if attempt > 1:
             logger.warning(
                 "%s: try %d of %d, because %s",
-                operation_name,
+                request.context.get("csci_utils_about") or _about(operation_name),
                 attempt,
                 request.context.get("csci_utils_last", self.max_attempts),
                 request.context.get("csci_utils_why", "the last one failed"),
@@ -210,11 +227,22 @@ class _Tries:
         return kind, 1 if given_up else allowed
 
 
+def _about(operation: str, *, bucket: Any = None, key: Any = None) -> str:
+    """Name the object of a request, or what there is of it and the operation, as in "s3://bucket (head bucket)"."""
+    if bucket and key:
+        return one_line(f"s3://{bucket}/{key}")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation).lower()
+    return one_line(f"{f's3://{bucket}' if bucket else 'S3'} ({words})")
+
+
 def _why(response: Any, caught: Any) -> str:
+    """Say why a try failed, in words that go after "because"."""
     if caught is not None:
-        return type(caught).__name__
+        names = (cls.__name__ for cls in type(caught).__mro__)
+        return next((_REASONS[name] for name in names if name in _REASONS), f"of {type(caught).__name__}")
     if response is None:
-        return "no answer"
+        return "there was no answer"
     http, parsed = response
     code = parsed.get("Error", {}).get("Code") if isinstance(parsed, dict) else None
-    return one_line(f"the store answered {http.status_code} {without_secrets(str(code or ''))}")
+    status = str(http.status_code)
+    return one_line(f"the store answered {status} {without_logins(str(code)) if code and str(code) != status else ''}")

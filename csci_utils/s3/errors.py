@@ -7,12 +7,13 @@ what botocore says itself goes through `csci_utils.s3.redact`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from csci_utils.s3.redact import bad_header, reason_of, strip_secrets, without_secrets
+from csci_utils.s3.redact import bad_header, reason_of, strip_secrets, told_by, without_logins
 from csci_utils.s3.uri import S3Uri
 
 
@@ -168,13 +169,14 @@ def translated(uri: S3Uri | str, action: str) -> Iterator[None]:
         uri: what the block works on.
         action: what was wanted, as in "read it".
     """
+    before = sys.exception()
     try:
         yield
     except Exception as err:
         error = translate(err, uri=uri, action=action)
         if error is None:
             raise
-        raise error from (err if strip_secrets(err) else None)
+        raise error from (err if strip_secrets(err, before=before) else None)
 
 
 def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | None:
@@ -185,7 +187,7 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
         "name": type(err).__name__,
         "endpoint": _endpoint(err),
         "reason": reason_of(err),
-        "detail": str(err),
+        "detail": told_by(err),
         "header": bad_header(err) or "",
         "bucket": _bucket(uri),
     }
@@ -196,7 +198,6 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
     else:
         names = (cls.__name__ for cls in type(err).__mro__)
         border = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), _BY_CLASS["BotoCoreError"])
-    facts["detail"] = without_secrets(facts["detail"])
     return said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
 
 
@@ -220,7 +221,7 @@ def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
     region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region") or response["Error"].get("Region")
     facts["code"] = code if code == str(status) or not status else f"{status} {code}"
     facts["region"] = f", {region}" if region else ""
-    facts["detail"] = response["Error"].get("Message") or "no reason given"
+    facts["detail"] = without_logins(str(response["Error"].get("Message") or "no reason given"))
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status >= 500 or code.startswith("5"):

@@ -6,6 +6,7 @@ import logging
 import mimetypes
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -178,6 +179,7 @@ def _get_once(uri: S3Uri, path: Path, count: OnBytes) -> FetchedObject:
 
 
 def _read_chunk(body: Any, uri: S3Uri) -> bytes:
+    before = sys.exception()
     try:
         return bytes(body.read(limits().chunk_bytes))
     except Exception as err:
@@ -188,7 +190,7 @@ def _read_chunk(body: Any, uri: S3Uri) -> bytes:
             )
         if error is None:
             raise
-        error.__cause__ = err if strip_secrets(err) else None
+        error.__cause__ = err if strip_secrets(err, before=before) else None
         raise _DamagedBodyError(error) from error.__cause__
 
 

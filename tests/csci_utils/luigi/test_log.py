@@ -24,6 +24,7 @@ class Task(luigi.Task):
     max_side = luigi.OptionalIntParameter(default=None)
     quality = luigi.NumericalParameter(default=90, var_type=int, min_value=1, max_value=101)
     mode = luigi.ChoiceParameter(default="a", choices=["a", "b"])
+    weight = luigi.FloatParameter(default=1.0)
     name = luigi.Parameter()
     odd = Odd(default=1)
 
@@ -49,17 +50,25 @@ def called(*options: str) -> str:
     ("options", "sentence"),
     [
         (["--name", "a", "--quality", "500"], "--quality: 500 is not in the set"),
-        (["--name", "a", "--max-side", "abc"], "--max-side: invalid literal for int() with base 10: 'abc'"),
+        (["--name", "a", "--max-side", "abc"], "--max-side: wanted a whole number, found 'abc'; luigi's"),
+        (["--name", "a", "--Task-max-side", "abc"], "--max-side: wanted a whole number, found 'abc'; luigi's"),
+        (["--name", "a", "--weight", "abc"], "--weight: wanted a number, found 'abc'; luigi's"),
         (["--name", "a", "--mode", "x"], "--mode: x is not a valid choice from"),
-        ([], "requires the 'name' parameter to be set"),
     ],
-    ids=["quality", "max-side", "mode", "missing"],
+    ids=["quality", "max-side", "of-the-class", "weight", "mode"],
 )
 def test_an_option_that_luigi_cannot_read_is_one_sentence(options, sentence):
     err = called(*options)
     assert "Traceback" not in err
     assert sentence in err
     assert "--help-all" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_an_option_that_is_missing_is_one_sentence():
+    sentence = "--name is not given; give it, or name a luigi.cfg that does by LUIGI_CONFIG_PATH"
+    err = called()
+    assert err.strip().endswith(sentence)
     assert len(err.strip().splitlines()) == 1
 
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from csci_utils import s3
 from csci_utils.s3 import CredentialsMissingError, S3Error, S3Limits, S3Uri, StoreTimeoutError, StoreUnreachableError
@@ -112,8 +113,46 @@ def test_where_nothing_listens_is_given_up_early_and_named(nobody, pauses, caplo
     assert len(pauses) == tries - 1
     assert sum(pauses) < 20
     assert [record.getMessage() for record in caplog.records if record.name == "csci_utils.s3"] == [
-        f"HeadObject: try {n} of {tries}, because EndpointConnectionError" for n in range(2, tries + 1)
+        f"{URI}: try {n} of {tries}, because there was no connection" for n in range(2, tries + 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (refuse(503, "SlowDown"), "the store answered 503 SlowDown"),
+        (refuse(503, ""), "the store answered 503"),
+        (stay_silent, "there was no answer in time"),
+    ],
+    ids=["slow-down", "no-code", "silent"],
+)
+def test_a_new_try_names_the_object_and_the_reason(store, pauses, caplog, tmp_path, fault, why):
+    s3.use_limits(S3Limits(read_timeout_s=0.1))
+    store.hold(b"body")
+    store.faults.append(fault)
+    s3.get(URI, tmp_path / "got")
+    tries = 3 if fault is stay_silent else 8
+    assert [record.getMessage() for record in caplog.records if record.name == "csci_utils.s3"] == [
+        f"{URI}: try 2 of {tries}, because {why}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "what"),
+    [("head_bucket", {"Bucket": "bucket"}, "s3://bucket (head bucket)"), ("list_buckets", {}, "S3 (list buckets)")],
+)
+def test_a_new_try_without_a_key_says_the_operation(nobody, pauses, caplog, operation, arguments, what):
+    with pytest.raises(EndpointConnectionError):
+        getattr(s3.client(), operation)(**arguments)
+    messages = [record.getMessage() for record in caplog.records if record.name == "csci_utils.s3"]
+    assert messages[0] == f"{what}: try 2 of {S3Limits().connect_attempts}, because there was no connection"
+
+
+def test_a_key_cannot_break_the_log(nobody, pauses, caplog):
+    with pytest.raises(StoreUnreachableError):
+        s3.head(S3Uri("bucket", "a\nb@2"))
+    messages = [record.getMessage() for record in caplog.records if record.name == "csci_utils.s3"]
+    assert messages[0].startswith(r"s3://bucket/a\nb@2: try 2 of")
 
 
 def test_a_store_that_was_given_up_gets_one_try_until_it_answers(store, pauses):
