@@ -32,7 +32,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[bool]:
     lock, handle, waited = lock_path(path), None, False
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, waited = _take(lock)
+        handle, waited = _take(path)
     try:
         yield waited
     finally:
@@ -49,15 +49,15 @@ def lock_path(path: str | os.PathLike[str]) -> Path:
     return path.with_name(f".{name}.lock")
 
 
-def _take(lock: Path) -> tuple[int | None, bool]:
-    """Return an open, locked file, and whether another holder was there first."""
+def _take(path: Path) -> tuple[int | None, bool]:
+    """Return the path's lock, open and locked, and whether another holder was there first."""
     if fcntl is None:
         return None, False
-    waited = False
+    lock, waited = lock_path(path), False
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            waited |= _wait(lock, handle)
+            waited |= _wait(path, handle)
             if _is_at(lock, handle):
                 return handle, waited
         except BaseException as err:
@@ -70,11 +70,11 @@ def _take(lock: Path) -> tuple[int | None, bool]:
         waited = True
 
 
-def _wait(lock: Path, handle: int) -> bool:
+def _wait(path: Path, handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        logger.info("%s: waiting for another process that makes the same file", lock)
+        logger.info("%s: waiting for another process that makes the same file", path)
         fcntl.flock(handle, fcntl.LOCK_EX)
         return True
     return False

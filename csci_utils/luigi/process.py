@@ -8,6 +8,8 @@ Luigi calls it around each task, where its configuration says so::
 
 from __future__ import annotations
 
+import faulthandler
+import importlib
 import multiprocessing
 import os
 import signal
@@ -21,7 +23,10 @@ from typing import Any, NoReturn
 FORKED_TASK = "csci_utils.luigi.process.ForkedTask"
 """What luigi's ``task_process_context`` is to be."""
 
-_CLEAN_UP_S = 10
+CLEAN_UP_S = 10
+"""How long a task that is told to end may clean up."""
+
+_LATE_S = 16  # also a signal: SIGSTKFLT, which nobody sends. See `_end_without_python`
 _WATCH_S = 0.5
 _PR_SET_PDEATHSIG = 1
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -37,6 +42,9 @@ class ForkedTask:
     In a process of the task's own, SIGTERM, SIGINT and the parent's death interrupt the task as Ctrl-C does. It may
     clean up, for so long; then the process ends by that signal, without a traceback and without a word to its parent,
     which sees that it died.
+
+    Native code keeps Python from noticing a signal. On Linux the kernel ends such a task a little after the time to
+    clean up, unless it handles SIGALRM itself; elsewhere that is left to who sent the signal.
     """
 
     def __init__(self, process: Any) -> None:
@@ -52,6 +60,8 @@ class ForkedTask:
         for each in _ENDING:
             if signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, _interrupt)
+        if signal.getsignal(signal.SIGTERM) is _interrupt:
+            _end_without_python()
         _end_with_parent()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -81,7 +91,7 @@ def _interrupt(signum: int, _: FrameType | None) -> NoReturn:
         signal.signal(each, _ignore)
     with suppress(AttributeError):  # Windows has no alarms
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(_CLEAN_UP_S)
+        signal.alarm(CLEAN_UP_S)
     # Luigi's programs are killed with their task only for KeyboardInterrupt itself.
     raise KeyboardInterrupt if signum == signal.SIGINT else TerminatedError
 
@@ -104,6 +114,44 @@ def _end_by(signum: signal.Signals) -> NoReturn:
     with suppress(AttributeError):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     os._exit(128 + signum)
+
+
+def _end_without_python() -> None:
+    """Let the kernel end this process some time after SIGTERM, unless Python sees to that before.
+
+    Python's handlers and threads wait for native code that holds the interpreter, so none of them may be needed:
+    on SIGTERM faulthandler's handler, which is C, writes to a pipe; at that the kernel sends the signal `_LATE_S`;
+    its handler is C's `alarm`, which takes the signal's number for its seconds. `_interrupt` sets another alarm.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        handler = ctypes.cast(libc.alarm, ctypes.c_void_p)
+        libc.signal.restype = ctypes.c_void_p
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the parent's would be inherited
+        libc.signal(ctypes.c_int(_LATE_S), handler)
+        faulthandler.register(signal.SIGTERM, _pipe_that_signals(), all_threads=False, chain=True)
+        os.register_at_fork(after_in_child=_leave_pipe)
+
+
+def _leave_pipe() -> None:
+    """Keep SIGTERM to a process that the task forks from ending the task, too."""
+    if signal.getsignal(signal.SIGTERM) is _interrupt:  # else the task set another, which faulthandler would undo
+        faulthandler.unregister(signal.SIGTERM)
+
+
+def _pipe_that_signals() -> int:
+    """Open a pipe whose first bytes make the kernel send this process the signal `_LATE_S`."""
+    fcntl: Any = importlib.import_module("fcntl")
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    fcntl.fcntl(read, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(read, fcntl.F_SETSIG, _LATE_S)
+    fcntl.fcntl(read, fcntl.F_SETFL, os.O_ASYNC)
+    return write
 
 
 def _end_with_parent() -> None:

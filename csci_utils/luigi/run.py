@@ -24,9 +24,9 @@ from luigi.interface import PidLockAlreadyTakenExit, _WorkerSchedulerFactory
 from luigi.rpc import RPCError
 from luigi.worker import TaskException, Worker
 
+from csci_utils.luigi import process
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, explain, parse_failure
 from csci_utils.luigi.log import SentenceFilter, quiet_luigi, shorten_luigi_log
-from csci_utils.luigi.process import FORKED_TASK
 from csci_utils.s3.errors import one_line
 from csci_utils.s3.redact import without_secrets
 
@@ -44,7 +44,6 @@ __all__ = [
 logger = logging.getLogger("csci_utils.run")
 
 _OWN_END_S = 1.0
-_CLEAN_UP_S = 5.0
 _DONE = {LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY}
 
 
@@ -140,14 +139,34 @@ class _RecordingWorker(Worker):
         self.unschedulable = {}
 
     def __exit__(self, type: Any, value: Any, traceback: Any) -> bool:
-        """Let running tasks clean up before luigi terminates what is left of them, which leaves scratch files."""
-        if type is not None:
-            self._wait_for_tasks(_OWN_END_S)  # Ctrl-C at a terminal reached them as well: a second one would disturb
+        """Let running tasks clean up before they are killed, which leaves scratch files."""
+        try:
+            if type is not None:
+                self._end_tasks()
+        finally:  # a second Ctrl-C does not wait
             for task in self._alive():
-                with suppress(ProcessLookupError):
-                    os.kill(task.pid, signal.SIGINT)
-            self._wait_for_tasks(_CLEAN_UP_S)
-        return bool(super().__exit__(type, value, traceback))
+                task.kill()
+            stop = super().__exit__(type, value, traceback)
+        return bool(stop)
+
+    def _end_tasks(self) -> None:
+        self._wait_for_tasks(_OWN_END_S)  # Ctrl-C at a terminal reached them as well: a second one would disturb
+        for task in self._alive():
+            with suppress(ProcessLookupError):
+                os.kill(task.pid, signal.SIGINT)
+        self._wait_for_tasks(process.CLEAN_UP_S)
+
+    def _purge_children(self) -> None:
+        """Let luigi terminate what runs too long, and kill what does not heed that.
+
+        In a thread: luigi forgets the task at once, and where psutil is installed waits for it without an end.
+        """
+        for task in self._alive():
+            if task.timeout_time is not None and time.time() > task.timeout_time:
+                timer = threading.Timer(process.CLEAN_UP_S, task.kill)
+                timer.daemon = True
+                timer.start()
+        super()._purge_children()
 
     def _alive(self) -> list[Any]:
         return [task for task in self._running_tasks.values() if task.is_alive()]
@@ -187,7 +206,7 @@ class _Factory(_WorkerSchedulerFactory):
             worker_processes=worker_processes,
             assistant=assistant,
             check_complete_on_run=True,
-            task_process_context=FORKED_TASK,
+            task_process_context=process.FORKED_TASK,
             # luigi sets a signal handler, which only a main thread may.
             no_install_shutdown_handler=threading.current_thread() is not threading.main_thread(),
         )

@@ -102,7 +102,7 @@ def test_a_forked_process_does_not_hold_it_on(tmp_path, caplog):
                 os.read(read, 1)
                 os._exit(0)
             entered = pool.submit(lambda: locked(tmp_path / "cat.jpg").__enter__())
-            wait_until(lambda: "waiting for another" in caplog.text)
+            wait_until(lambda: f"{tmp_path / 'cat.jpg'}: waiting for another" in caplog.text)
         try:
             wait_until(entered.done)
         finally:

@@ -165,7 +165,7 @@ def test_a_second_signal_is_let_pass_without_a_word():
             process._interrupt(signal.SIGTERM, None)
         # SIG_IGN would make Python write "Signal 15 ignored due to race condition"
         assert {signal.getsignal(each) for each in process._ENDING} == {process._ignore}
-        assert signal.alarm(0) in range(1, process._CLEAN_UP_S + 1)
+        assert signal.alarm(0) in range(1, process.CLEAN_UP_S + 1)
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
@@ -218,7 +218,7 @@ def test_a_watched_process_ends_by_sigterm(work):
 @linux
 def test_a_task_that_swallows_its_interruption_is_ended_all_the_same():
     work = "\n            ".join(
-        ["process._CLEAN_UP_S = 1", "while True:", "    try: time.sleep(30)", "    except BaseException: pass"]
+        ["process.CLEAN_UP_S = 1", "while True:", "    try: time.sleep(30)", "    except BaseException: pass"]
     )
     code = WATCHED.replace("{work}", work) + "time.sleep(30)"
     program = subprocess.Popen([sys.executable, "-c", code], cwd=REPO, stdout=subprocess.PIPE, text=True)
@@ -228,3 +228,116 @@ def test_a_task_that_swallows_its_interruption_is_ended_all_the_same():
     wait_until(lambda: not alive(child), timeout_s=4)
     program.kill()
     program.communicate()
+
+
+STUCK = """
+import os, signal, sys, luigi
+from pathlib import Path
+from csci_utils.luigi import process
+from csci_utils.luigi.run import ExplainedTask, build
+
+process.CLEAN_UP_S, process._LATE_S = 1, signal.SIGQUIT  # that is 3
+if "build" in sys.argv:
+    process._end_without_python = lambda: None
+
+class Stuck(ExplainedTask):
+    worker_timeout = int(os.environ["TIMEOUT_S"])
+    name = luigi.Parameter()
+    folder = luigi.Parameter()
+
+    def output(self):
+        return luigi.LocalTarget(str(Path(self.folder, "made", self.name)))
+
+    def run(self):
+        Path(self.folder, self.name).write_text(str(os.getpid()))
+        sum(range(10**11))  # holds the interpreter
+
+class Both(luigi.WrapperTask):
+    folder = luigi.Parameter()
+
+    def requires(self):
+        return [Stuck(name=name, folder=self.folder) for name in "ab"]
+"""
+STUCK_BUILD = """
+import signal, sys
+from stuck import *
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+build([Both(folder=sys.argv[1])], workers=2)
+"""
+STUCK_CALLS = {
+    "build": [STUCK_BUILD],  # the parent alone sees to the end
+    "kernel": [STUCK_BUILD],
+    "luigi": [COMMAND, "--module", "stuck", "Both", "--local-scheduler", "--workers", "2"],
+}
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize(
+    ("call", "signum"),
+    [
+        ("build", None),
+        ("luigi", None),
+        ("build", signal.SIGTERM),
+        ("luigi", signal.SIGTERM),
+        ("kernel", signal.SIGKILL),
+        ("luigi", signal.SIGKILL),
+    ],
+)
+def test_a_task_that_is_stuck_in_native_code_is_ended(tmp_path, call, signum):
+    """By its worker_timeout, or with its parent."""
+    (tmp_path / "stuck.py").write_text(STUCK)
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    code, *arguments = STUCK_CALLS[call]
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), *(arguments or [call])],
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{REPO}:{tmp_path}",
+            "LUIGI_CONFIG_PATH": str(REPO / "luigi.cfg"),
+            "TIMEOUT_S": "0" if signum else "2",
+        },
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children: list[int] = []
+    try:
+        wait_until(lambda: len(pids(folder)) == 2, timeout_s=20)
+        children = pids(folder)
+        if signum:
+            time.sleep(0.3)
+            program.send_signal(signum)
+        program.wait(12)
+        wait_until(lambda: not any(map(alive, children)), timeout_s=6)
+    finally:
+        for pid in (*filter(alive, children), program.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        program.wait()
+
+
+@linux
+def test_a_process_of_the_task_may_be_told_to_end():
+    """As a pool's are; that must not end the task itself."""
+    work = "\n            ".join(
+        [
+            "signal = __import__('signal')",
+            "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(30,))",
+            "child.start()",
+            "time.sleep(0.2)",
+            "child.terminate()",
+            "child.join()",
+            "print(signal.alarm(0), flush=True)",
+        ]
+    )
+    program = subprocess.run(
+        [sys.executable, "-c", WATCHED.replace("{work}", work)],
+        cwd=REPO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=20,
+    )
+    assert program.stdout.splitlines()[1:] == ["0"]
