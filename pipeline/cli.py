@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from csci_utils.signals import lasting_interrupts
 from neural_style.console import open_closed_streams, print_path
 from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from pipeline.errors import PipelineError, Terminated
@@ -143,7 +144,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     """
     open_closed_streams()
     try:
-        with _sigterm_raises():
+        with lasting_interrupts(), _sigterm_raises():
             status = cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
         return int(status or 0)
     except click.ClickException as err:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 class PipelineError(Exception):
     """Base of the package's own errors. Its text is one line.
@@ -29,6 +31,8 @@ class ProgramFailedError(PipelineError, RuntimeError):
 
 class Terminated(KeyboardInterrupt):  # noqa: N818 -- what happened, not what went wrong
     """SIGTERM: like Ctrl-C it passes every `except Exception`, so that scratch files go and children end."""
+
+    signum = signal.SIGTERM
 
 
 class InputChangedError(PipelineError, RuntimeError):

@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
+
+from csci_utils.signals import lasting_interrupts
 
 FORKED_TASK = "csci_utils.luigi.process.ForkedTask"
 """What luigi's ``task_process_context`` is to be."""
@@ -39,6 +41,7 @@ class ForkedTask:
         """Take luigi's `TaskProcess`."""
         self._process = process
         self._forked = False
+        self._stack = ExitStack()
 
     def __enter__(self) -> None:
         self._forked = bool(self._process.use_multiprocessing) and multiprocessing.current_process() is self._process
@@ -48,7 +51,8 @@ class ForkedTask:
         for each in (signal.SIGTERM, signal.SIGALRM):
             signal.signal(each, signal.SIG_DFL)  # the parent's handlers would be inherited
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, _interrupt)
+            _catch_interrupt()
+            self._stack.enter_context(lasting_interrupts(_catch_interrupt))
         _end_with_parent()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -56,6 +60,7 @@ class ForkedTask:
             return
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             _end_by(signal.SIGINT if kind is KeyboardInterrupt else signal.SIGTERM)
+        self._stack.close()
         if signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to clean up
 
@@ -69,6 +74,10 @@ class _Results:
     def put(self, result: Any) -> None:
         if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             self._queue.put(result)
+
+
+def _catch_interrupt() -> None:
+    signal.signal(signal.SIGINT, _interrupt)
 
 
 def _interrupt(*_: object) -> NoReturn:

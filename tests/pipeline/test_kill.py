@@ -16,7 +16,8 @@ import pytest
 from csci_utils.io import is_scratch, record_path
 from csci_utils.s3 import S3Uri, head
 
-pytestmark = [pytest.mark.slow, pytest.mark.soak]
+# A hundred moments take about ten minutes on two cores.
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 COMMAND = [sys.executable, "-m", "pipeline", "-i", "luigi.png", "-m", "mosaic"]
 COPIES = {"images/luigi.png": "images/luigi.png", "saved_models/mosaic.pth": "saved_models/mosaic.pth"}
