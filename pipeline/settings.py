@@ -18,6 +18,7 @@ from pipeline.errors import NotConfiguredError
 _S3_ROOT = re.compile(r"s3://([a-z0-9][a-z0-9.\-_]*)(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
 _BUCKET_CHARACTERS = range(3, 64)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_YES_OR_NO = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 HOW_TO_CONFIGURE = (
     "no S3 bucket is configured: set PIPELINE_S3_ROOT=s3://BUCKET/PREFIX (or --s3-root), "
@@ -33,6 +34,7 @@ class Settings:
         s3_root: ``s3://bucket/prefix`` without a slash at the end; empty when nothing is configured.
         local_root: Absolute path of the folder that mirrors the S3 root.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+        offline: Whether local copies are taken as they are, without asking S3.
 
     Raises:
         NotConfiguredError: a value does not have its form.
@@ -41,6 +43,7 @@ class Settings:
     s3_root: str
     local_root: Path
     device: str
+    offline: bool = False
 
     def __post_init__(self) -> None:
         """Check each field by itself; the message names it."""
@@ -95,6 +98,7 @@ def read_settings(
     s3_root: str | None = None,
     local_root: str | None = None,
     device: str | None = None,
+    offline: bool | None = None,
     dotenv: bool = True,
 ) -> Settings:
     """Read the settings; what is given here (the command line) comes first.
@@ -103,6 +107,7 @@ def read_settings(
         s3_root: From ``--s3-root``.
         local_root: From ``--local-root``.
         device: From ``--device``.
+        offline: From ``--offline``.
         dotenv: Whether ``.env`` of the working folder is read, into the environment, overriding nothing there.
 
     Raises:
@@ -118,6 +123,7 @@ def read_settings(
         s3_root=root.rstrip("/"),
         local_root=_absolute(folder),
         device=device if device is not None else _lookup("device", "auto"),
+        offline=offline if offline is not None else _yes_or_no("offline"),
     )
 
 
@@ -149,6 +155,13 @@ def _lookup(name: str, default: str) -> str:
 
     value = os.environ.get(f"PIPELINE_{name.upper()}") or get_config().get("pipeline", name, "")
     return str(value) or default
+
+
+def _yes_or_no(name: str) -> bool:
+    value = _lookup(name, "no").strip().lower()
+    if value not in _YES_OR_NO:
+        raise NotConfiguredError(f"{name} wants yes or no, found {value!r}; set PIPELINE_{name.upper()} right")
+    return _YES_OR_NO[value]
 
 
 def _absolute(folder: str) -> Path:

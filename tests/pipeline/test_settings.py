@@ -19,7 +19,7 @@ def luigi_cfg(monkeypatch):
     get = config.get
 
     def with_section(section, option, *args, **kwargs):
-        return values[option] if section == "pipeline" else get(section, option, *args, **kwargs)
+        return values.get(option, *args) if section == "pipeline" else get(section, option, *args, **kwargs)
 
     monkeypatch.setattr(config, "get", with_section)
 
@@ -90,3 +90,28 @@ def test_settings_in_use_end_with_their_block():
         assert settings.current() is first
     with settings.use(read_settings(s3_root="s3://two/p")):
         assert settings.current().s3_root == "s3://two/p"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("1", True),
+        ("yes", True),
+        ("True", True),
+        ("on", True),
+        ("0", False),
+        ("no", False),
+        ("off", False),
+        ("", False),
+    ],
+)
+def test_offline_takes_the_usual_words(monkeypatch, value, found):
+    monkeypatch.setenv("PIPELINE_OFFLINE", value)
+    assert read_settings(dotenv=False).offline is found
+    assert read_settings(dotenv=False, offline=not found).offline is not found
+
+
+def test_another_word_for_offline_is_refused(monkeypatch):
+    monkeypatch.setenv("PIPELINE_OFFLINE", "perhaps")
+    with pytest.raises(NotConfiguredError, match="offline wants yes or no, found 'perhaps'; set PIPELINE_OFFLINE"):
+        read_settings(dotenv=False)
