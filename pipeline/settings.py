@@ -1,4 +1,4 @@
-"""Where things lie and where to run: the only reader of the environment.
+"""Where things lie, where to run and how patient to be with the store: the only reader of the environment.
 
 Order: command line, environment, ``.env``, luigi.cfg section ``[pipeline]``, default. Secrets are not read here:
 boto3 finds them itself, in the environment (where ``.env`` may have put them) or in the AWS profile.
@@ -10,9 +10,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
+from typing import Any, get_type_hints
 
+from csci_utils import s3
+from csci_utils.s3 import S3Limits
 from pipeline.errors import NotConfiguredError
 
 _S3_ROOT = re.compile(r"s3://([a-z0-9][a-z0-9.\-_]*)(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
@@ -35,6 +39,9 @@ class Settings:
         local_root: Absolute path of the folder that mirrors the S3 root.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
         offline: Whether local copies are taken as they are, without asking S3.
+        s3_limits: How patient to be with the store.
+        s3_addressing_style: How buckets are named in addresses: ``auto``, ``path`` or ``virtual``; empty leaves that to
+            boto3 and the AWS profile.
 
     Raises:
         NotConfiguredError: a value does not have its form.
@@ -44,12 +51,23 @@ class Settings:
     local_root: Path
     device: str
     offline: bool = False
+    s3_limits: S3Limits = S3Limits()
+    s3_addressing_style: str = ""
 
     def __post_init__(self) -> None:
         """Check each field by itself; the message names it."""
         if self.s3_root:
             checked_s3_root(self.s3_root)
         checked_device(self.device)
+        style = self.s3_addressing_style
+        if style and style not in s3.ADDRESSING_STYLES:
+            wanted = f"wants {', '.join(s3.ADDRESSING_STYLES[:-1])} or {s3.ADDRESSING_STYLES[-1]}, found {style!r}"
+            raise NotConfiguredError(f"s3_addressing_style {wanted}; correct {_origin('s3_addressing_style')}")
+
+    @property
+    def journal(self) -> Path:
+        """Folder in which sends in parts are noted (`csci_utils.s3.put`)."""
+        return self.local_root / ".uploads"
 
     def required_s3_root(self) -> str:
         """The S3 root.
@@ -99,6 +117,7 @@ def read_settings(
     local_root: str | None = None,
     device: str | None = None,
     offline: bool | None = None,
+    s3_limits: S3Limits | None = None,
     dotenv: bool = True,
 ) -> Settings:
     """Read the settings; what is given here (the command line) comes first.
@@ -108,6 +127,7 @@ def read_settings(
         local_root: From ``--local-root``.
         device: From ``--device``.
         offline: From ``--offline``.
+        s3_limits: All limits of the store, from a caller that does not leave them to the user.
         dotenv: Whether ``.env`` of the working folder is read, into the environment, overriding nothing there.
 
     Raises:
@@ -123,45 +143,90 @@ def read_settings(
         s3_root=root.rstrip("/"),
         local_root=_absolute(folder),
         device=device if device is not None else _lookup("device", "auto"),
-        offline=offline if offline is not None else _yes_or_no("offline"),
+        offline=offline if offline is not None else _parsed("offline", _lookup("offline", "no"), bool),
+        s3_limits=s3_limits or _s3_limits(),
+        s3_addressing_style=_lookup("s3_addressing_style", "").lower(),
     )
 
 
 def current() -> Settings:
-    """The settings of this run; read on the first call, unless `use` has set them."""
+    """The settings of this run; read on the first call, and then in force, unless `use` has set them."""
     global _current
     if _current is None:
-        _current = read_settings()
+        read = read_settings()
+        _put_in_force(read.s3_limits, read.s3_addressing_style)
+        _current = read
     return _current
 
 
 @contextmanager
 def use(settings: Settings) -> Iterator[Settings]:
-    """Make `settings` the current ones within the block; forked workers inherit them."""
+    """Make `settings` the current ones within the block, and put them in force; forked workers inherit that."""
     global _current
-    before, _current = _current, settings
+    before, limits, style = _current, s3.limits(), s3.addressing_style()
+    _put_in_force(settings.s3_limits, settings.s3_addressing_style)
+    _current = settings
     try:
         yield settings
     finally:
         _current = before
+        _put_in_force(limits, style)
 
 
 _current: Settings | None = None
+
+
+def _put_in_force(limits: S3Limits, addressing_style: str | None) -> None:
+    """Tell `csci_utils.s3`; only what is new to it, for that drops its client and the connections."""
+    if s3.limits() != limits:
+        s3.use_limits(limits)
+    if s3.addressing_style() != (addressing_style or None):
+        s3.use_addressing_style(addressing_style or None)
+
+
+def _s3_limits() -> S3Limits:
+    """Each limit by the name of its field, so that a new one is a setting without a line here."""
+    kinds = get_type_hints(S3Limits)
+    found = {field.name: _lookup(f"s3_{field.name}", "") for field in fields(S3Limits)}
+    given = {name: _parsed(f"s3_{name}", value, kinds[name]) for name, value in found.items() if value}
+    try:
+        return S3Limits(**given)
+    except ValueError as err:  # which names the fields
+        what = str(err).replace("S3Limits.", "s3_").replace(": wanted", " wants")
+        where = " and ".join(_origin(f"s3_{name}") for name in given if f"s3_{name}" in what)
+        raise NotConfiguredError(f"{what}; correct {where or 'it'}") from err
+
+
+def _parsed(name: str, value: str, kind: type) -> Any:
+    """Read a setting's text as what it has to be: a whole number, a number, yes or no, or a text."""
+    text = value.strip()
+    try:
+        if kind is bool:
+            return _YES_OR_NO[text.lower()]
+        parsed = kind(text)
+        if kind is float and not isfinite(parsed):
+            raise ValueError(text)
+    except (ValueError, KeyError):
+        wanted = {bool: "yes or no", int: "a whole number", float: "a number"}[kind]
+        raise NotConfiguredError(f"{name} wants {wanted}, found {value!r}; correct {_origin(name)}") from None
+    return parsed
 
 
 def _lookup(name: str, default: str) -> str:
     """Environment before luigi.cfg before `default`; an empty value counts as none."""
     from luigi.configuration import get_config
 
-    value = os.environ.get(f"PIPELINE_{name.upper()}") or get_config().get("pipeline", name, "")
+    value = os.environ.get(_variable(name)) or get_config().get("pipeline", name, "")
     return str(value) or default
 
 
-def _yes_or_no(name: str) -> bool:
-    value = _lookup(name, "no").strip().lower()
-    if value not in _YES_OR_NO:
-        raise NotConfiguredError(f"{name} wants yes or no, found {value!r}; set PIPELINE_{name.upper()} right")
-    return _YES_OR_NO[value]
+def _variable(name: str) -> str:
+    return f"PIPELINE_{name.upper()}"
+
+
+def _origin(name: str) -> str:
+    """Where a setting that is not the default comes from (`.env` is in the environment by now)."""
+    return _variable(name) if os.environ.get(_variable(name)) else f"{name} in luigi.cfg's section [pipeline]"
 
 
 def _absolute(folder: str) -> Path:

@@ -1,6 +1,15 @@
 """The one border to S3: a client per process, verified transfers, exact keys, errors in built-in exceptions."""
 
-from csci_utils.s3.client import S3Limits, client, forget_client, limits, use_limits
+from csci_utils.s3.client import (
+    ADDRESSING_STYLES,
+    S3Limits,
+    addressing_style,
+    client,
+    forget_client,
+    limits,
+    use_addressing_style,
+    use_limits,
+)
 from csci_utils.s3.errors import (
     AccessRefusedError,
     BucketMissingError,
@@ -16,6 +25,7 @@ from csci_utils.s3.transfer import FetchedObject, ObjectInfo, OnBytes, bucket_ex
 from csci_utils.s3.uri import S3Uri
 
 __all__ = [
+    "ADDRESSING_STYLES",
     "AccessRefusedError",
     "BucketMissingError",
     "CredentialsMissingError",
@@ -29,6 +39,7 @@ __all__ = [
     "S3Uri",
     "StoreTimeoutError",
     "StoreUnreachableError",
+    "addressing_style",
     "bucket_exists",
     "client",
     "forget_client",
@@ -38,5 +49,6 @@ __all__ = [
     "missing",
     "put",
     "translated",
+    "use_addressing_style",
     "use_limits",
 ]

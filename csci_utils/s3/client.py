@@ -16,6 +16,9 @@ from csci_utils.s3.redact import bad_header, strip_secrets, told_by, without_log
 
 logger = logging.getLogger("csci_utils.s3")
 
+ADDRESSING_STYLES = ("auto", "path", "virtual")
+"""Whether a bucket is named in the path of a request's address, in its host, or as boto3 sees fit."""
+
 _GIVEN_UP_S = 60.0
 _NUMBERS = {
     "max_attempts": "AWS_MAX_ATTEMPTS",
@@ -71,10 +74,11 @@ class S3Limits:
 
 
 class _Process:
-    """What one process holds: its limits, and its client once one is needed."""
+    """What one process holds: its limits, how it names buckets, and its client once one is needed."""
 
     def __init__(self) -> None:
         self.limits = S3Limits()
+        self.addressing_style: str | None = None
         self.lock = threading.Lock()
         self.client: Any = None
         self.pid = 0
@@ -91,6 +95,23 @@ def limits() -> S3Limits:
 def use_limits(new: S3Limits) -> None:
     """Put other limits in force for this process and those it forks; the client is made again."""
     _process.limits = new
+    forget_client()
+
+
+def addressing_style() -> str | None:
+    """Return how buckets are named in addresses; None when that is left to boto3 and the AWS profile."""
+    return _process.addressing_style
+
+
+def use_addressing_style(style: str | None) -> None:
+    """Name buckets in another way in this process and those it forks; the client is made again.
+
+    Args:
+        style: one of `ADDRESSING_STYLES`; None leaves it to boto3 and the AWS profile.
+    """
+    if style is not None and style not in ADDRESSING_STYLES:
+        raise ValueError(f"addressing_style: wanted one of {', '.join(ADDRESSING_STYLES)}, found {style!r}")
+    _process.addressing_style = style
     forget_client()
 
 
@@ -139,6 +160,7 @@ def _new_client(limits: S3Limits) -> Any:
             read_timeout=limits.read_timeout_s,
             max_pool_connections=limits.pool_connections,
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
+            s3={"addressing_style": addressing_style()} if addressing_style() else {},  # boto3 adds the profile's own
         )
         made = _made(session, config)
     watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))

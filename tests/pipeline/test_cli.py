@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from csci_utils.io import read_record
-from csci_utils.s3 import S3Limits, client, forget_client, use_limits
+from csci_utils.s3 import client, forget_client
 from pipeline.cli import _LineHandler, exit_status
 from tests.conftest import REPO
 from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture
@@ -337,10 +337,10 @@ def test_no_permission_is_status_35_and_not_a_missing_object(bucket, run, monkey
 
 
 @pytest.fixture
-def _hasty():
-    use_limits(S3Limits(connect_timeout_s=0.5, read_timeout_s=0.5, max_attempts=1))
-    yield
-    use_limits(S3Limits())
+def _hasty(monkeypatch):
+    monkeypatch.setenv("PIPELINE_S3_CONNECT_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("PIPELINE_S3_READ_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("PIPELINE_S3_MAX_ATTEMPTS", "1")
 
 
 @pytest.mark.usefixtures("_hasty")

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
+from csci_utils import s3
+from csci_utils.s3 import S3Limits
 from pipeline import settings
+from pipeline.cli import exit_status
 from pipeline.errors import NotConfiguredError
 from pipeline.settings import read_settings
+from tests.conftest import REPO
 
 
 @pytest.fixture
@@ -113,5 +121,125 @@ def test_offline_takes_the_usual_words(monkeypatch, value, found):
 
 def test_another_word_for_offline_is_refused(monkeypatch):
     monkeypatch.setenv("PIPELINE_OFFLINE", "perhaps")
-    with pytest.raises(NotConfiguredError, match="offline wants yes or no, found 'perhaps'; set PIPELINE_OFFLINE"):
+    with pytest.raises(NotConfiguredError, match="offline wants yes or no, found 'perhaps'; correct PIPELINE_OFFLINE"):
         read_settings(dotenv=False)
+
+
+@pytest.fixture
+def _limits_end_with_the_test():
+    yield
+    s3.use_limits(S3Limits())
+    s3.use_addressing_style(None)
+
+
+LIMITS = {field.name: get_type_hints(S3Limits)[field.name] for field in fields(S3Limits)}
+
+
+def another_value(name):
+    """A value that the limit does not have by default, and that goes with the other defaults."""
+    return LIMITS[name](getattr(S3Limits(), name) * 2)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_limit_of_the_store_is_a_setting(monkeypatch, name):
+    value = another_value(name)
+    monkeypatch.setenv(f"PIPELINE_S3_{name.upper()}", str(value))
+    assert read_settings(dotenv=False).s3_limits == S3Limits(**{name: value})
+
+
+def test_a_limit_comes_from_luigi_cfg_dotenv_environment_and_caller_in_that_order(tmp_path, monkeypatch):
+    from luigi.configuration import get_config
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIPELINE_S3_BODY_ATTEMPTS", "")  # so that monkeypatch puts the variable back
+    monkeypatch.delenv("PIPELINE_S3_BODY_ATTEMPTS")
+    monkeypatch.setattr(get_config(), "get", lambda _, option, default: {"s3_body_attempts": "2"}.get(option, default))
+    assert read_settings().s3_limits == S3Limits(body_attempts=2)
+    (tmp_path / ".env").write_text("PIPELINE_S3_BODY_ATTEMPTS=3\n")
+    assert read_settings().s3_limits == S3Limits(body_attempts=3)
+    monkeypatch.setenv("PIPELINE_S3_BODY_ATTEMPTS", "4")
+    assert read_settings().s3_limits == S3Limits(body_attempts=4)
+    assert read_settings(s3_limits=S3Limits(body_attempts=6)).s3_limits == S3Limits(body_attempts=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("body_attempts", "many", "s3_body_attempts wants a whole number, found 'many'"),
+        ("body_attempts", "2.5", "s3_body_attempts wants a whole number, found '2.5'"),
+        ("body_attempts", "0", "s3_body_attempts wants a positive number, found 0"),
+        ("read_timeout_s", "20 s", "s3_read_timeout_s wants a number, found '20 s'"),
+        ("read_timeout_s", "-1", "s3_read_timeout_s wants a positive number, found -1.0"),
+        ("read_timeout_s", "inf", "s3_read_timeout_s wants a number, found 'inf'"),
+        ("read_timeout_s", "nan", "s3_read_timeout_s wants a number, found 'nan'"),
+        ("addressing_style", "dns", "s3_addressing_style wants auto, path or virtual, found 'dns'"),
+    ],
+)
+def test_a_value_that_is_none_is_one_sentence_and_status_2(monkeypatch, capsys, name, value, said):
+    variable = f"PIPELINE_S3_{name.upper()}"
+    monkeypatch.setenv(variable, value)
+    assert exit_status(["--s3-root", "s3://bucket/p", "-i", "a.jpg", "-m", "m"]) == 2
+    assert capsys.readouterr().err == f"style-pipeline: error: {said}; correct {variable}\n"
+
+
+def test_a_wrong_value_of_luigi_cfg_is_looked_for_there(monkeypatch):
+    from luigi.configuration import get_config
+
+    monkeypatch.setattr(get_config(), "get", lambda _, option, default: {"s3_body_attempts": "0"}.get(option, default))
+    with pytest.raises(NotConfiguredError, match=r"found 0; correct s3_body_attempts in luigi\.cfg's section \[pipe"):
+        read_settings(dotenv=False)
+
+
+@pytest.mark.usefixtures("_limits_end_with_the_test")
+def test_the_first_look_at_the_settings_puts_the_limits_in_force(monkeypatch):
+    monkeypatch.setenv("PIPELINE_S3_READ_TIMEOUT_S", "2.5")
+    monkeypatch.setenv("PIPELINE_S3_ADDRESSING_STYLE", "Path")
+    settings.current()
+    assert s3.client().meta.config.read_timeout == 2.5
+    assert s3.client().meta.config.s3["addressing_style"] == "path"
+
+
+def test_limits_end_with_the_block_that_uses_them():
+    with settings.use(read_settings(s3_root="s3://one/p", s3_limits=S3Limits(max_attempts=2))):
+        assert s3.limits() == S3Limits(max_attempts=2)
+    assert s3.limits() == S3Limits()
+
+
+def test_settings_that_change_no_limit_keep_the_client():
+    before = s3.client()
+    with settings.use(read_settings(s3_root="s3://one/p")):
+        assert s3.client() is before
+
+
+FORK = """
+import os
+from csci_utils import s3
+from pipeline import settings
+settings.current()
+if os.fork() == 0:
+    config = s3.client().meta.config
+    print(config.connect_timeout, config.s3, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_forked_process_has_the_limits_of_its_parent(monkeypatch):
+    monkeypatch.setenv("PIPELINE_S3_CONNECT_TIMEOUT_S", "1.5")
+    monkeypatch.setenv("PIPELINE_S3_ADDRESSING_STYLE", "virtual")
+    done = subprocess.run([sys.executable, "-c", FORK], cwd=REPO, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1.5 {'addressing_style': 'virtual'}\n", done.stderr
+
+
+@pytest.mark.slow
+def test_the_luigi_command_keeps_to_the_limits(tmp_path, monkeypatch):
+    """Where nothing listens, with one try allowed."""
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(REPO / "luigi.cfg"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("PIPELINE_S3_ROOT", "s3://bucket/p")
+    monkeypatch.setenv("PIPELINE_S3_CONNECT_ATTEMPTS", "1")
+    command = [sys.executable, "-m", "luigi", "--module", "pipeline.tasks", "ContentImage", "--local-scheduler"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 35, done.stderr
+    assert "cannot connect to http://127.0.0.1:9" in done.stderr
+    assert "try 2" not in done.stderr
