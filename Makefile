@@ -38,16 +38,26 @@ $(VENV)/.synced: .pipenv/.installed Pipfile.lock setup.py
 	$(PIPENV) --python "$$(command -v $(PYTHON))" sync --dev >&2
 	touch $@
 
+.PHONY: setup-swift
+setup-swift: .swift/.installed ## The store that the tests run against, in an environment of its own
+
+# Not in the lock: Swift's libraries are old, and nothing but the tests needs them.
+.swift/.installed: tests/servers/swift-requirements.txt | .pipenv/.installed
+	@echo 'setting up .swift for the tests' >&2
+	$(PYTHON) -m venv --clear .swift
+	.swift/bin/python -m pip install --quiet --disable-pip-version-check -r tests/servers/swift-requirements.txt
+	touch $@
+
 .PHONY: run
 run: setup ## Style IMAGE with MODEL through an embedded S3
 	@$(BIN)/python -m pipeline.demo "$(IMAGE)" "$(MODEL)"
 
 .PHONY: test
-test: setup ## All tests
+test: setup setup-swift ## All tests
 	$(BIN)/python -m pytest
 
 .PHONY: soak
-soak: setup ## What is too long for every run: the same code at full counts, its output in docs/soak.txt
+soak: setup setup-swift ## What is too long for every run: the same code at full counts, its output in docs/soak.txt
 	$(BIN)/python -m pytest --soak -m soak -v 2>&1 | tee docs/soak.txt
 
 .PHONY: lint
@@ -62,7 +72,7 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup ## Speed, as ratios against named peers in the same run
+bench: setup setup-swift ## Speed, as ratios against named peers in the same run
 	$(BIN)/python -m bench
 
 .PHONY: lock
@@ -72,4 +82,4 @@ lock: .pipenv/.installed ## Resolve the lock anew, and keep every index out of i
 
 .PHONY: clean
 clean: ## Remove what `make setup` made
-	rm -rf .venv .pipenv *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .pipenv .swift *.egg-info .mypy_cache .pytest_cache .ruff_cache

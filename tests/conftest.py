@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.servers.swift import SwiftServer, swift_server
+
 REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / "shared" / "real"
 
@@ -73,6 +75,13 @@ def moto_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[SwiftServer]:
+    """A Swift that lives as long as the tests; unlike moto it refuses what is not signed or damaged on the way."""
+    with swift_server() as server:
+        yield server
 
 
 @pytest.fixture
