@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.servers.stores import Store, moto_at, moto_server, swift_at
 from tests.servers.swift import SwiftServer, swift_server
 
 REPO = Path(__file__).resolve().parent.parent
@@ -67,14 +67,8 @@ def real() -> Path:
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """The address of an S3 server that lives as long as the tests."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it reports each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +76,29 @@ def swift() -> Iterator[SwiftServer]:
     """A Swift that lives as long as the tests; unlike moto it refuses what is not signed or damaged on the way."""
     with swift_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def moto_store(moto_endpoint: str) -> Iterator[Store]:
+    """That moto, and a plain look at what it holds."""
+    with moto_at(moto_endpoint) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def swift_store(swift: SwiftServer) -> Iterator[Store]:
+    """That Swift, and a plain look at what it holds."""
+    with swift_at(swift) as store:
+        yield store
+
+
+@pytest.fixture(params=["moto", "swift"])
+def any_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Each of the two, named by the environment as a user would name a store of their own."""
+    store: Store = request.getfixturevalue(f"{request.param}_store")
+    for name, value in store.environment().items():
+        monkeypatch.setenv(name, value)
+    return store
 
 
 @pytest.fixture
