@@ -26,10 +26,8 @@ FOREIGN_SCRATCH_AGE_S = 7 * 24 * 3600
 _NAME_BYTES = 255
 _LONGEST_SUFFIX_BYTES = 64
 _UNKNOWN_START = "0" * 8
-_SCRATCH = re.compile(
-    r"\..*~scratch-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-(?P<start>[0-9a-f]{8})-[0-9a-f]{8}(?:\.[^/]*)?",
-    re.DOTALL,
-)
+_OWNER = r"(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-(?P<start>[0-9a-f]{8})"
+_SCRATCH = re.compile(rf"\..*~scratch-{_OWNER}-[0-9a-f]{{8}}(?:\.[^/]*)?", re.DOTALL)
 _CANNOT_SYNC_FOLDER = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF}
 
 _swept: set[tuple[int, str]] = set()
@@ -93,7 +91,7 @@ def scratch_path(target: str | os.PathLike[str]) -> Path:
     """
     target = Path(target)
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= _LONGEST_SUFFIX_BYTES else ""
-    ending = f"~scratch-{_host_token()}-{os.getpid()}-{_start_token(os.getpid())}-{secrets.token_hex(4)}{suffix}"
+    ending = f"~scratch-{owner()}-{secrets.token_hex(4)}{suffix}"
     stem = target.name.removesuffix(suffix) if suffix else target.name
     return target.with_name("." + _cut(stem.lstrip("."), _NAME_BYTES - 1 - len(os.fsencode(ending))) + ending)
 
@@ -101,6 +99,21 @@ def scratch_path(target: str | os.PathLike[str]) -> Path:
 def is_scratch(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path's name is one that `scratch_path` gives."""
     return _SCRATCH.fullmatch(Path(path).name) is not None
+
+
+def owner() -> str:
+    """Name this process as scratch names do, so that `is_abandoned` can tell later whether it is gone."""
+    return f"{_host_token()}-{os.getpid()}-{_start_token(os.getpid())}"
+
+
+def is_abandoned(path: str | os.PathLike[str], named_owner: str) -> bool:
+    """Tell whether a file's owner, as `owner` named it, is gone.
+
+    One of another host or container, which cannot be seen, is taken for gone when the file is older than
+    `FOREIGN_SCRATCH_AGE_S`; a text that names no owner, for one that lives.
+    """
+    match = re.fullmatch(_OWNER, named_owner)
+    return match is not None and _abandoned(Path(path), match)
 
 
 def sweep(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:

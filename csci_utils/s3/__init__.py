@@ -1,5 +1,6 @@
 """The one border to S3: a client per process, verified transfers, exact keys, errors in built-in exceptions."""
 
+from csci_utils.s3.backend import ObjectInfo, OnBytes
 from csci_utils.s3.client import (
     ADDRESSING_STYLES,
     S3Limits,
@@ -15,13 +16,20 @@ from csci_utils.s3.errors import (
     BucketMissingError,
     CredentialsMissingError,
     DigestMismatchError,
+    ObjectChangedError,
+    ObjectExistsError,
     ObjectMissingError,
     S3Error,
     StoreTimeoutError,
     StoreUnreachableError,
     translated,
 )
-from csci_utils.s3.transfer import FetchedObject, ObjectInfo, OnBytes, bucket_exists, get, head, missing, put
+from csci_utils.s3.journal import sweep_uploads
+from csci_utils.s3.listing import list_objects
+from csci_utils.s3.many import Outcome, get_many, put_many
+from csci_utils.s3.receive import FetchedObject
+from csci_utils.s3.transfer import bucket_exists, delete, get, head, missing
+from csci_utils.s3.upload import put
 from csci_utils.s3.uri import S3Uri
 
 __all__ = [
@@ -31,9 +39,12 @@ __all__ = [
     "CredentialsMissingError",
     "DigestMismatchError",
     "FetchedObject",
+    "ObjectChangedError",
+    "ObjectExistsError",
     "ObjectInfo",
     "ObjectMissingError",
     "OnBytes",
+    "Outcome",
     "S3Error",
     "S3Limits",
     "S3Uri",
@@ -42,12 +53,17 @@ __all__ = [
     "addressing_style",
     "bucket_exists",
     "client",
+    "delete",
     "forget_client",
     "get",
+    "get_many",
     "head",
     "limits",
+    "list_objects",
     "missing",
     "put",
+    "put_many",
+    "sweep_uploads",
     "translated",
     "use_addressing_style",
     "use_limits",

@@ -14,6 +14,7 @@ from typing import Any
 from csci_utils.s3.errors import S3Error, one_line, translated
 from csci_utils.s3.redact import bad_header, strip_secrets, told_by, without_logins
 
+from csci_utils.s3.threads import stopped
 logger = logging.getLogger("csci_utils.s3")
 
 ADDRESSING_STYLES = ("auto", "path", "virtual")
@@ -54,6 +55,13 @@ class S3Limits:
         chunk_bytes: how much of a body is held in memory.
         pool_connections: connections kept open.
     """
+        range_bytes: objects of twice this size and more are fetched in ranges of it.
+        parallel_ranges: ranges of one object fetched at a time.
+        multipart_bytes: files of this size and more are sent in parts; smaller ones are held in memory while sent.
+        part_bytes: how big a part is (S3 takes 5 MiB and more), unless the file would have more parts than S3 takes.
+        parallel_parts: parts of one file sent, and held in memory, at a time.
+        parallel_objects: objects of a group fetched or sent at a time.
+        stop_wait_s: how long threads that were told to stop, after an error or Ctrl-C, are waited for.
 
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
@@ -62,7 +70,14 @@ class S3Limits:
     silent_attempts: int = 3
     body_attempts: int = 5
     chunk_bytes: int = 1024 * 1024
-    pool_connections: int = 16
+    pool_connections: int = 32
+    range_bytes: int = 8 * 1024 * 1024
+    parallel_ranges: int = 4
+    multipart_bytes: int = 8 * 1024 * 1024
+    part_bytes: int = 8 * 1024 * 1024
+    parallel_parts: int = 4
+    parallel_objects: int = 8
+    stop_wait_s: float = 5.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -161,6 +176,7 @@ def _new_client(limits: S3Limits) -> Any:
             max_pool_connections=limits.pool_connections,
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
             s3={"addressing_style": addressing_style()} if addressing_style() else {},  # boto3 adds the profile's own
+            request_checksum_calculation="when_required",  # every upload here carries an MD5, which every store takes
         )
         made = _made(session, config)
     watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))
@@ -211,6 +227,8 @@ class _Tries:
         context["csci_utils_why"] = _why(response, caught_exception)
         if caught_exception is not None and bad_header(caught_exception):
             return False  # it will not be another header the next time
+        if stopped():
+            return False
         kind, allowed = self._allowed(caught_exception)
         seen = context[f"csci_utils_{kind}"] = context.get(f"csci_utils_{kind}", 0) + 1
         context["csci_utils_last"] = min(attempts + max(allowed - seen, 0), self.max_attempts)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
+from csci_utils.s3.backend import Stored
 from csci_utils.s3.errors import DigestMismatchError
 
 SHA256_METADATA = "sha256"
@@ -14,6 +17,7 @@ SHA256_METADATA = "sha256"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_OF_PARTS = re.compile(r"([0-9a-f]{32})-([0-9]{1,5})")
 
 
 def sha256_in(answer: Mapping[str, Any]) -> str | None:
@@ -27,60 +31,163 @@ def etag_in(answer: Mapping[str, Any]) -> str:
     return str(answer.get("ETag", "")).strip('"')
 
 
-def md5_in(answer: Mapping[str, Any]) -> str | None:
+def md5_in(stored: Stored) -> str | None:
     """Return the ETag where it is the MD5 of the bytes: a single part, not encrypted with keys of KMS or the user's."""
-    encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256" or answer.get("SSECustomerAlgorithm")
-    etag = etag_in(answer).lower()
-    return etag if not encrypted and _MD5.fullmatch(etag) else None
+    etag = stored.info.etag.lower()
+    return etag if stored.etag_is_digest and _MD5.fullmatch(etag) else None
+
+
+def num_parts_in(stored: Stored) -> int | None:
+    """Return of how many parts' MD5s the ETag is the MD5, None where it is something else."""
+    found = _OF_PARTS.fullmatch(stored.info.etag.lower())
+    return int(found[2]) if found and stored.etag_is_digest else None
+
+
+def etag_of_parts(md5s: list[bytes]) -> str:
+    """Return the ETag of an object that was put together from parts of these MD5s."""
+    return f"{new_md5(b''.join(md5s)).hexdigest()}-{len(md5s)}"
+
+
+def new_md5(data: bytes = b"") -> Digest:
+    """Begin an MD5, which names bytes here and guards nothing."""
+    return hashlib.md5(data, usedforsecurity=False)
+
+
+class Digest(Protocol):
+    """What `hashlib` gives."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the digest of what was taken."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Return it in hexadecimal."""
+        ...
+
+
+class PartsMd5:
+    """The MD5s of a body's parts, all but the last of one size."""
+
+    def __init__(self, part_bytes: int) -> None:
+        self._part_bytes = part_bytes
+        self._md5s: list[bytes] = []
+        self._md5, self._taken = new_md5(), 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        view = memoryview(data)
+        while view:
+            if self._taken == self._part_bytes:
+                self._md5s.append(self._md5.digest())
+                self._md5, self._taken = new_md5(), 0
+            now = view[: self._part_bytes - self._taken]
+            self._md5.update(now)
+            self._taken += len(now)
+            view = view[len(now) :]
+
+    def md5s(self) -> list[bytes]:
+        """Return the MD5 of each part; at least one."""
+        return [*self._md5s, self._md5.digest()]
 
 
 class BodyCheck:
-    """Takes the bytes of one body as they come, and says at the end what they were checked by."""
+    """Takes the bytes of one body as they come, and says at the end what they were checked by.
 
-    def __init__(self, answer: Mapping[str, Any]) -> None:
-        self._answer = answer
-        self._wanted_sha256 = sha256_in(answer)
-        self._wanted_md5 = None if self._wanted_sha256 else md5_in(answer)
+    Args:
+        stored: what the store said of the object.
+        part_bytes: how big its parts are, where it was put together from parts of one size, and that is known.
+    """
+
+    def __init__(self, stored: Stored, *, part_bytes: int | None = None) -> None:
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if self._wanted_md5 else None
+        self._others: list[Callable[[bytes], object]] = []
+        self._finish: Callable[[], str | None] = lambda: None
+        md5, checksum = md5_in(stored), next((name for name in stored.checksums if name in _CHECKSUMS), None)
+        if stored.info.sha256:
+            wanted = stored.info.sha256
+            self._finish = lambda: _compare("sha256", wanted=wanted, found=self.sha256, by="sha256")
+        elif md5:
+            self._by_md5(md5)
+        elif checksum:
+            self._by_checksum(checksum, stored.checksums[checksum])
+        elif part_bytes is not None:
+            self._by_parts(stored.info.etag.lower(), part_bytes)
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
         self._sha256.update(chunk)
-        if self._md5 is not None:
-            self._md5.update(chunk)
+        for update in self._others:
+            update(chunk)
 
     @property
     def sha256(self) -> str:
         """The digest of what was taken so far."""
         return self._sha256.hexdigest()
 
-    def finish(self) -> str:
-        """Compare, and name what was compared: "sha256", "etag", a stored checksum like "crc32", or "size".
+    def finish(self) -> str | None:
+        """Compare, and name what was compared: "sha256", "etag", "etag of parts" or a stored checksum like "crc32".
 
-        Stored checksums are compared by botocore while it reads (it raises `FlexibleChecksumError`); their names are
-        left here. The length was compared by the reader.
+        Returns:
+            None where there was nothing to compare with.
 
         Raises:
             DigestMismatchError: the bytes are not those that were stored.
         """
-        if self._wanted_sha256:
-            _compare("sha256", wanted=self._wanted_sha256, found=self.sha256)
-            return "sha256"
-        if self._md5 is not None and self._wanted_md5:
-            _compare("MD5 (its ETag)", wanted=self._wanted_md5, found=self._md5.hexdigest())
-            return "etag"
-        return _stored_checksum(self._answer) or "size"
+        return self._finish()
+
+    def _by_md5(self, wanted: str) -> None:
+        md5 = new_md5()
+        self._others.append(md5.update)
+        self._finish = lambda: _compare("MD5 (its ETag)", wanted=wanted, found=md5.hexdigest(), by="etag")
+
+    def _by_parts(self, wanted: str, part_bytes: int) -> None:
+        parts = PartsMd5(part_bytes)
+        self._others.append(parts.update)
+        self._finish = lambda: _compare(
+            "MD5 of its parts' MD5s (its ETag)", wanted=wanted, found=etag_of_parts(parts.md5s()), by="etag of parts"
+        )
+
+    def _by_checksum(self, name: str, wanted: str) -> None:
+        checksum = _CHECKSUMS[name]()
+        self._others.append(checksum.update)
+        self._finish = lambda: _compare(
+            name, wanted=wanted, found=base64.b64encode(checksum.digest()).decode(), by=name
+        )
 
 
-def _compare(name: str, *, wanted: str, found: str) -> None:
+def can_check(stored: Stored) -> bool:
+    """Tell whether there is more than an ETag of parts to compare an object's bytes with."""
+    return bool(stored.info.sha256 or md5_in(stored) or set(stored.checksums) & set(_CHECKSUMS))
+
+
+class _Crc32:
+    """CRC-32 as `hashlib` would have it."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+    def hexdigest(self) -> str:
+        return self.digest().hex()
+
+
+_CHECKSUMS: dict[str, Callable[[], Digest]] = {
+    "sha256": hashlib.sha256,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "crc32": _Crc32,
+}
+
+
+def _compare(name: str, *, wanted: str, found: str, by: str) -> str:
     if wanted != found:
         raise DigestMismatchError(f"the store says {name} {wanted}, the bytes that came have {found}")
-
-
-def _stored_checksum(answer: Mapping[str, Any]) -> str | None:
-    """Name the stored checksum that botocore compared: it wraps the body in a class of its own when it does."""
-    checksum = getattr(answer.get("Body"), "checksum", None)
-    if checksum is None:
-        return None
-    return type(checksum).__name__.lower().removeprefix("crt").removesuffix("checksum")
+    return by

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from csci_utils.s3.redact import bad_header, reason_of, strip_secrets, told_by, without_logins
@@ -18,7 +18,16 @@ from csci_utils.s3.uri import S3Uri
 
 
 class S3Error(OSError):
-    """Something S3 refused or failed to do; its text is one line that names bucket and key."""
+    """Something S3 refused or failed to do; its text is one line that names bucket and key.
+
+    Attributes:
+        num_retries: how often the request had been sent before the answer that this error tells of.
+    """
+
+    num_retries = 0
+
+
+SomeS3Error = TypeVar("SomeS3Error", bound=S3Error)
 
 
 class ObjectMissingError(S3Error, FileNotFoundError):
@@ -30,6 +39,10 @@ class BucketMissingError(S3Error, FileNotFoundError):
 
 
 class AccessRefusedError(S3Error, PermissionError):
+class ObjectExistsError(S3Error, FileExistsError):
+    """There is an object of that key already, and it was not to be replaced."""
+
+
     """The store answered, and refused."""
 
 
@@ -46,7 +59,19 @@ class StoreUnreachableError(S3Error, ConnectionError):
 
 
 class DigestMismatchError(S3Error):
-    """The bytes that came are not the bytes that were stored."""
+    """The bytes that came are not the bytes that were stored, or those that were stored not the ones that were sent."""
+
+
+class ObjectChangedError(S3Error):
+    """The object is not, or no longer, the one that a request was to work on."""
+
+
+class UploadMissingError(S3Error, FileNotFoundError):
+    """There is no such multipart upload: it was completed or given up."""
+
+
+class UnsupportedError(S3Error):
+    """The store does not know what was asked of it."""
 
 
 class _Border(NamedTuple):
@@ -92,6 +117,21 @@ _BY_CODE: dict[str, _Border] = {
     "InvalidBucketName": _Border(S3Error, "{bucket!r} is not a name a bucket can have ({code})"),
     "InvalidObjectState": _Border(S3Error, "the object is archived ({code}); restore it first"),
     "EntityTooLarge": _Border(S3Error, "the object is larger than the store takes ({code})"),
+    **dict.fromkeys(
+        ("412", "PreconditionFailed", "416", "InvalidRange"),
+        _Border(ObjectChangedError, "the object is not the one that was seen before ({code}); look it up again"),
+    ),
+    "NoSuchUpload": _Border(UploadMissingError, "the store knows no such multipart upload ({code}); send it again"),
+    **dict.fromkeys(
+        ("501", "NotImplemented"), _Border(UnsupportedError, "the store cannot do this ({code}); use another store")
+    ),
+    **dict.fromkeys(
+        ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"),
+        _Border(DigestMismatchError, "other bytes arrived there than were sent ({code}); check the network"),
+    ),
+    "IncompleteBody": _Border(
+        DigestMismatchError, "fewer bytes arrived there than were sent ({code}); check the network and proxies"
+    ),
     **dict.fromkeys(
         ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"),
         _Border(S3Error, "the store asks to slow down ({code}); try again later, with fewer workers"),
@@ -201,7 +241,7 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
     return said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
 
 
-def said(kind: type[S3Error], *, uri: S3Uri | str, action: str, what: str) -> S3Error:
+def said(kind: type[SomeS3Error], *, uri: S3Uri | str, action: str, what: str) -> SomeS3Error:
     """Make an error whose text is one line: where, what was wanted, what was found and what to do."""
     return kind(one_line(f"{uri}: wanted to {action}: {what}"))
 
@@ -237,6 +277,12 @@ def _endpoint(err: Exception) -> str:
     except ValueError:  # half an IPv6 address
         return "the store"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "the store"
+
+
+def _num_retries(err: Exception) -> int:
+    response = getattr(err, "response", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return int(metadata.get("RetryAttempts", 0))
 
 
 def _bucket(uri: S3Uri | str) -> str:

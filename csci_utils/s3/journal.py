@@ -1,0 +1,148 @@
+"""Multipart uploads that are under way, remembered on disk, so that the next start can give up what a kill left.
+
+Each has a file of its own in a folder, the journal: its name tells the process, its text the bucket, the key and, once
+there is one, the upload. It is written before the upload is begun, and goes when the upload is completed or given up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csci_utils.io import FOREIGN_SCRATCH_AGE_S, atomic_path, is_abandoned, owner
+from csci_utils.s3.backend import Upload, backend
+from csci_utils.s3.errors import S3Error
+from csci_utils.s3.uri import S3Uri
+
+logger = logging.getLogger("csci_utils.s3")
+
+_NOTE = re.compile(r"\.upload~(?P<owner>[0-9a-f]{8}-[0-9]{1,10}-[0-9a-f]{8})-[0-9a-f]{8}\.json")
+_CLOCK_SKEW_S = 300.0
+
+
+class Note:
+    """What the journal says of one upload.
+
+    Attributes:
+        settled: whether nothing can be left of it in the store; else the note stays, for the next start.
+    """
+
+    def __init__(self, path: Path | None, uri: S3Uri) -> None:
+        self.settled = False
+        self._path = path
+        self._facts: dict[str, Any] = {"bucket": uri.bucket, "key": uri.key, "upload_id": None, "since_s": time.time()}
+
+    def write(self) -> None:
+        """Put it on the disk."""
+        if self._path is not None:
+            facts = {**self._facts, "endpoint": backend().endpoint()}
+            with atomic_path(self._path) as scratch:
+                scratch.write_text(json.dumps(facts, sort_keys=True, indent=2) + "\n", encoding="utf-8")
+
+    def begun(self, upload: Upload) -> None:
+        """Remember which upload it is."""
+        self._facts["upload_id"] = upload.upload_id
+        self.write()
+
+    def close(self) -> None:
+        """Forget the upload, unless something may be left of it."""
+        if self._path is not None and self.settled:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def noted(journal: Path | None, uri: S3Uri) -> Iterator[Note]:
+    """Keep a note in the journal while an upload to a key lasts; without a journal, keep none."""
+    path = None if journal is None else journal / f".upload~{owner()}-{secrets.token_hex(4)}.json"
+    note = Note(path, uri)
+    try:
+        note.write()
+        yield note
+    finally:
+        note.close()
+
+
+def sweep_uploads(journal: Path) -> list[S3Uri]:
+    """Give up the multipart uploads of processes that are gone, and return where they were to go.
+
+    Those of live processes stay. What the store refuses is logged, and tried again at the next start.
+    """
+    notes = {path: _read(path) for path in sorted(journal.glob(".upload~*.json")) if _NOTE.fullmatch(path.name)}
+    gone = {path: facts for path, facts in notes.items() if _is_abandoned(path)}
+    in_use = {facts.upload_id for path, facts in notes.items() if facts is not None and path not in gone}
+    swept = []
+    for path, facts in gone.items():
+        if facts is not None and not _give_up(path, facts, in_use=in_use):
+            continue
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if facts is not None:
+            swept.append(facts.uri)
+    return swept
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a note says."""
+
+    uri: S3Uri
+    upload_id: str | None
+    since_s: float
+    endpoint: str
+
+
+def _read(path: Path) -> _Facts | None:
+    try:
+        facts = json.loads(path.read_bytes())
+        uri = S3Uri(str(facts["bucket"]), str(facts["key"]))
+        return _Facts(uri, facts["upload_id"], float(facts["since_s"]), str(facts["endpoint"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _is_abandoned(path: Path) -> bool:
+    match = _NOTE.fullmatch(path.name)
+    return match is not None and is_abandoned(path, match["owner"])
+
+
+def _give_up(path: Path, facts: _Facts, *, in_use: set[str | None]) -> bool:
+    """Abort what a note tells of; False where that has to be tried again."""
+    try:
+        if facts.endpoint != backend().endpoint():
+            return _forget(path, facts)
+        for upload in _uploads(facts, in_use=in_use):
+            with suppress(FileNotFoundError):  # completed, or given up already
+                backend().abort_upload(upload)
+                logger.info("%s: gave up the multipart upload of a process that is gone", facts.uri)
+    except FileNotFoundError:  # no such bucket
+        return True
+    except S3Error as err:
+        logger.warning("%s; parts of a process that is gone stay there, and the next start tries again", err)
+        return False
+    return True
+
+
+def _uploads(facts: _Facts, *, in_use: set[str | None]) -> list[Upload]:
+    """Return the upload that a note names, else those of its key that were begun since it was written."""
+    if facts.upload_id is not None:
+        return [Upload(uri=facts.uri, upload_id=facts.upload_id)]
+    begun = backend().list_uploads(facts.uri)
+    since_s = facts.since_s - _CLOCK_SKEW_S
+    return [each.upload for each in begun if each.since_s >= since_s and each.upload.upload_id not in in_use]
+
+
+def _forget(path: Path, facts: _Facts) -> bool:
+    """Drop a note about another store, which cannot be asked now, once it is old; else keep it."""
+    if time.time() - facts.since_s < FOREIGN_SCRATCH_AGE_S:
+        return False
+    logger.warning("%s: forgot its multipart upload in the store at %s; parts may be left", facts.uri, facts.endpoint)
+    return True

@@ -1,0 +1,125 @@
+"""Many objects in or out, several at a time; one that fails is told of, and does not stop its neighbours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from csci_utils.io import atomic_path
+from csci_utils.s3.backend import ObjectInfo, OnBytes
+from csci_utils.s3.client import limits
+from csci_utils.s3.receive import FetchedObject
+from csci_utils.s3.threads import Crew
+from csci_utils.s3.transfer import get
+from csci_utils.s3.upload import put
+from csci_utils.s3.uri import S3Uri
+
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[Done]):
+    """What became of one pair: ``value``, or the ``error`` that it failed with."""
+
+    uri: S3Uri
+    path: Path
+    value: Done | None = None
+    error: Exception | None = None
+
+    def result(self) -> Done:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None
+        return self.value
+
+
+def get_many(
+    pairs: Iterable[tuple[S3Uri, Path]], *, on_bytes: OnBytes | None = None
+) -> Iterator[Outcome[FetchedObject]]:
+    """Fetch objects to paths, each as `csci_utils.s3.get` does, and give what became of them in the order of the pairs.
+
+    Unlike there, the paths are final ones: a file appears whole or not at all.
+
+    Args:
+        pairs: addresses and paths; read as they are needed, by several threads, one at a time.
+        on_bytes: told of progress, by several threads, one at a time.
+    """
+    count = _one_at_a_time(on_bytes)
+
+    def fetch(uri: S3Uri, path: Path) -> FetchedObject:
+        with atomic_path(path) as scratch:
+            return get(uri, scratch, on_bytes=count)
+
+    return _many(pairs, fetch)
+
+
+def put_many(
+    pairs: Iterable[tuple[S3Uri, Path]], *, on_bytes: OnBytes | None = None, journal: Path | None = None
+) -> Iterator[Outcome[ObjectInfo]]:
+    """Send files to their keys, each as `csci_utils.s3.put` does; in all else as `get_many`."""
+    count = _one_at_a_time(on_bytes)
+    return _many(pairs, lambda uri, path: put(path, uri, on_bytes=count, journal=journal))
+
+
+def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Iterator[Outcome[Done]]:
+    """Run the crew while the outcomes are read; a reader that goes away ends it."""
+    work = _Work(pairs, move)
+    given = 0
+    with Crew(work.run, num_threads=limits().parallel_objects, patience_s=limits().stop_wait_s) as crew:
+        while work.wait_for(given, crew):
+            yield work.outcomes.pop(given)
+            given += 1
+
+
+class _Work(Generic[Done]):
+    """Pairs that are still to be moved, and what became of the others."""
+
+    def __init__(self, pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> None:
+        self.outcomes: dict[int, Outcome[Done]] = {}
+        self._move = move
+        self._pairs = enumerate(pairs)
+        self._num_pairs: int | None = None
+        self._num_taken = 0
+        self._lock = threading.Lock()
+
+    def run(self, crew: Crew) -> None:
+        """Move pairs that no other thread has taken, until there are none."""
+        while (taken := self._take()) is not None:
+            number, (uri, path) = taken
+            crew.stop.check()
+            try:
+                self.outcomes[number] = Outcome(uri=uri, path=path, value=self._move(uri, path))
+            except Exception as err:
+                self.outcomes[number] = Outcome(uri=uri, path=path, error=err)
+            crew.notify()
+        crew.notify()
+
+    def wait_for(self, number: int, crew: Crew) -> bool:
+        """Wait until it is known what became of a pair, or that there is no such pair (False)."""
+        crew.wait_for(lambda: number in self.outcomes or self._num_pairs is not None and number >= self._num_pairs)
+        return number in self.outcomes
+
+    def _take(self) -> tuple[int, tuple[S3Uri, Path]] | None:
+        with self._lock:
+            taken = next(self._pairs, None)
+            if taken is None:
+                self._num_pairs = self._num_taken
+            else:
+                self._num_taken += 1
+            return taken
+
+
+def _one_at_a_time(on_bytes: OnBytes | None) -> OnBytes | None:
+    if on_bytes is None:
+        return None
+    lock = threading.Lock()
+
+    def count(num_bytes: int) -> None:
+        with lock:
+            on_bytes(num_bytes)
+
+    return count
