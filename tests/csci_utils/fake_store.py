@@ -62,7 +62,9 @@ class FakeStore:
 
             def do_PUT(self) -> None:  # noqa: N802
                 store.received.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-                self.do_GET()
+                store.requests.append(f"{self.command} {self.path}")
+                fault = store.faults.popleft() if store.faults else take
+                fault(self)
 
             def begin(self, status: int, length: int, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -75,6 +77,11 @@ class FakeStore:
                 return store
 
         return Handler
+
+
+def take(handler: Any) -> None:
+    """Say which bytes arrived, as a store does that keeps them."""
+    handler.begin(200, 0, {"ETag": f'"{hashlib.md5(handler.store.received[-1]).hexdigest()}"'})
 
 
 def give(body: bytes, *, length: int | None = None) -> Callable[[Any], None]:

@@ -20,7 +20,7 @@ from csci_utils.s3 import (
     S3Uri,
     StoreTimeoutError,
     StoreUnreachableError,
-    transfer,
+    boto3_backend,
 )
 from tests.csci_utils.fake_store import cut, give, hang_up, refuse, stall, stay_silent
 
@@ -242,7 +242,7 @@ def test_the_length_is_compared_though_the_http_library_does_not(pauses, monkeyp
         def get_object(self, **_: object) -> dict[str, object]:
             return {"ContentLength": 10, "ETag": '"0123-2"', "Body": io.BytesIO(b"only 6")}
 
-    monkeypatch.setattr(transfer, "client", Careless)
+    monkeypatch.setattr(boto3_backend, "client", Careless)
     with pytest.raises(StoreUnreachableError, match="10 bytes were announced and 6 came"):
         s3.get(URI, tmp_path / "copy")
 
@@ -267,7 +267,6 @@ def test_failures_that_pass_are_tried_again_and_logged(store, pauses, caplog, tm
 
 def test_a_file_is_sent_again_from_its_beginning(store, pauses, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(BODY)
-    store.hold(b"")
     store.faults.extend([refuse(503, "SlowDown"), hang_up, stay_silent])
     s3.use_limits(S3Limits(read_timeout_s=0.2))
     assert s3.put(tmp_path / "cat.jpg", URI).size_bytes == len(BODY)
