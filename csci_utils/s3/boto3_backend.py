@@ -33,12 +33,15 @@ class Boto3Backend:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def head(self, uri: S3Uri, *, part: int | None = None, checksums: bool = False) -> Stored:
-        """Send a HeadObject."""
+        """Send a HeadObject, and where that is refused a GetObject, whose answer says why."""
         asked: dict[str, Any] = {} if part is None else {"PartNumber": part}
         if checksums:
             asked["ChecksumMode"] = "ENABLED"
         with translated(uri, "look it up"):
-            answer = client().head_object(Bucket=uri.bucket, Key=uri.key, **asked)
+            try:
+                answer = client().head_object(Bucket=uri.bucket, Key=uri.key, **asked)
+            except Exception as err:
+                raise _asked_why(uri, err) from None
         return _stored(uri, answer, size_bytes=int(answer.get("ContentLength", 0)))
 
     def head_bucket(self, bucket: str) -> None:
@@ -172,6 +175,22 @@ class _Sent(io.BytesIO):
 def _sendable(data: bytes) -> bytes | io.BytesIO:
     """Send small bodies at once with their headers, and without asking first ("Expect: 100-continue")."""
     return data if len(data) <= limits().chunk_bytes else _Sent(data)
+
+
+def _asked_why(uri: S3Uri, err: Exception) -> Exception:
+    """Ask for the first byte where a HEAD was refused: an answer to a HEAD has no body, which would say why."""
+    if _status(err) not in (400, 403):
+        return err
+    try:
+        client().get_object(Bucket=uri.bucket, Key=uri.key, Range="bytes=0-0")["Body"].close()
+    except Exception as told:
+        return told if _status(told) == _status(err) else err
+    return err
+
+
+def _status(err: Exception) -> int | None:
+    response = getattr(err, "response", None)
+    return response["ResponseMetadata"].get("HTTPStatusCode") if isinstance(response, dict) else None
 
 
 def _names(upload: Upload, also: tuple[str, ...]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, fields
 from typing import Any
 
+from csci_utils.s3.credentials import of_credentials, shorten_renewal_log
 from csci_utils.s3.errors import S3Error, one_line, translated
 from csci_utils.s3.redact import bad_header, strip_secrets, told_by, without_logins
-
 from csci_utils.s3.threads import stopped
+
 logger = logging.getLogger("csci_utils.s3")
 
 ADDRESSING_STYLES = ("auto", "path", "virtual")
@@ -54,7 +55,6 @@ class S3Limits:
         body_attempts: tries of a whole body that arrives cut or damaged.
         chunk_bytes: how much of a body is held in memory.
         pool_connections: connections kept open.
-    """
         range_bytes: objects of twice this size and more are fetched in ranges of it.
         parallel_ranges: ranges of one object fetched at a time.
         multipart_bytes: files of this size and more are sent in parts; smaller ones are held in memory while sent.
@@ -62,6 +62,7 @@ class S3Limits:
         parallel_parts: parts of one file sent, and held in memory, at a time.
         parallel_objects: objects of a group fetched or sent at a time.
         stop_wait_s: how long threads that were told to stop, after an error or Ctrl-C, are waited for.
+    """
 
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
@@ -164,19 +165,21 @@ def _new_client(limits: S3Limits) -> Any:
     import boto3
     from botocore.config import Config
 
+    shorten_renewal_log()
     with translated("S3", "set it up"):
         session = boto3.session.Session()  # not boto3's shared one, which would remember an older environment
         _check_numbers(session)
+        patience = {"connect_timeout": limits.connect_timeout_s, "read_timeout": limits.read_timeout_s}
+        session._session.set_default_client_config(Config(**patience))  # of what gives a role's credentials
         retries: dict[str, Any] = {}
         if session._session.get_config_variable("max_attempts") is None:
             retries["total_max_attempts"] = limits.max_attempts
         config = Config(
-            connect_timeout=limits.connect_timeout_s,
-            read_timeout=limits.read_timeout_s,
+            **patience,
             max_pool_connections=limits.pool_connections,
+            request_checksum_calculation="when_required",  # every upload here carries an MD5, which every store takes
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
             s3={"addressing_style": addressing_style()} if addressing_style() else {},  # boto3 adds the profile's own
-            request_checksum_calculation="when_required",  # every upload here carries an MD5, which every store takes
         )
         made = _made(session, config)
     watch = _Tries(limits, max_attempts=made.meta.config.retries.get("total_max_attempts", limits.max_attempts))
@@ -201,7 +204,7 @@ def _made(session: Any, config: Any) -> Any:
     try:
         return session.client("s3", config=config)
     except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
-        if type(err).__module__.startswith("botocore"):
+        if type(err).__module__.startswith("botocore") or of_credentials(err):
             raise
         error = S3Error(one_line(f"S3: {told_by(err)}; check AWS_ENDPOINT_URL_S3"))
         raise error from (err if strip_secrets(err, before=before) else None)
@@ -225,10 +228,10 @@ class _Tries:
         """Return False to give up where more tries would only cost time; else leave it to botocore."""
         context = request_dict["context"]
         context["csci_utils_why"] = _why(response, caught_exception)
-        if caught_exception is not None and bad_header(caught_exception):
-            return False  # it will not be another header the next time
         if stopped():
             return False
+        if caught_exception is not None and bad_header(caught_exception):
+            return False  # it will not be another header the next time
         kind, allowed = self._allowed(caught_exception)
         seen = context[f"csci_utils_{kind}"] = context.get(f"csci_utils_{kind}", 0) + 1
         context["csci_utils_last"] = min(attempts + max(allowed - seen, 0), self.max_attempts)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from csci_utils.s3.credentials import of_credentials, what_failed
 from csci_utils.s3.redact import bad_header, reason_of, strip_secrets, told_by, without_logins
 from csci_utils.s3.uri import S3Uri
 
@@ -38,11 +39,11 @@ class BucketMissingError(S3Error, FileNotFoundError):
     """There is no bucket of that name."""
 
 
-class AccessRefusedError(S3Error, PermissionError):
 class ObjectExistsError(S3Error, FileExistsError):
     """There is an object of that key already, and it was not to be replaced."""
 
 
+class AccessRefusedError(S3Error, PermissionError):
     """The store answered, and refused."""
 
 
@@ -82,7 +83,17 @@ class _Border(NamedTuple):
 
 
 _KEYS_REFUSED = "the store refused the credentials ({code}: {meaning}); check the AWS profile or the AWS_* variables"
-_WRONG_REGION = "the bucket is in another region{region} ({code}); set AWS_REGION or the profile's region to it"
+_WRONG_REGION = "the bucket is in another region{region} ({code}); set AWS_DEFAULT_REGION or the profile's region to it"
+
+_OF_KEYS = {
+    "InvalidAccessKeyId": "it does not know the access key",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "ExpiredToken": "the session has expired, sign in again",
+    "ExpiredTokenException": "the session has expired, sign in again",
+    "TokenRefreshRequired": "the session has expired, sign in again",
+    "InvalidToken": "the session token is not valid",
+    "InvalidClientTokenId": "it does not know the access key",
+}
 
 _BY_CODE: dict[str, _Border] = {
     "NoSuchBucket": _Border(
@@ -97,15 +108,7 @@ _BY_CODE: dict[str, _Border] = {
     ),
     **{
         code: _Border(AccessRefusedError, _KEYS_REFUSED.replace("{meaning}", meaning))
-        for code, meaning in {
-            "InvalidAccessKeyId": "it does not know the access key",
-            "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-            "ExpiredToken": "the session has expired, sign in again",
-            "ExpiredTokenException": "the session has expired, sign in again",
-            "TokenRefreshRequired": "the session has expired, sign in again",
-            "InvalidToken": "the session token is not valid",
-            "InvalidClientTokenId": "it does not know the access key",
-        }.items()
+        for code, meaning in _OF_KEYS.items()
     },
     "RequestTimeTooSkewed": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
     "RequestExpired": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
@@ -116,7 +119,6 @@ _BY_CODE: dict[str, _Border] = {
     ),
     "InvalidBucketName": _Border(S3Error, "{bucket!r} is not a name a bucket can have ({code})"),
     "InvalidObjectState": _Border(S3Error, "the object is archived ({code}); restore it first"),
-    "EntityTooLarge": _Border(S3Error, "the object is larger than the store takes ({code})"),
     **dict.fromkeys(
         ("412", "PreconditionFailed", "416", "InvalidRange"),
         _Border(ObjectChangedError, "the object is not the one that was seen before ({code}); look it up again"),
@@ -132,6 +134,7 @@ _BY_CODE: dict[str, _Border] = {
     "IncompleteBody": _Border(
         DigestMismatchError, "fewer bytes arrived there than were sent ({code}); check the network and proxies"
     ),
+    "EntityTooLarge": _Border(S3Error, "the object is larger than the store takes ({code})"),
     **dict.fromkeys(
         ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"),
         _Border(S3Error, "the store asks to slow down ({code}); try again later, with fewer workers"),
@@ -192,7 +195,7 @@ _BY_CLASS: dict[str, _Border] = {
     ),
     "FlexibleChecksumError": _Border(DigestMismatchError, "{detail}; try again, then replace the object"),
     "ParamValidationError": _Border(S3Error, "S3 takes no such bucket name or key: {detail}"),
-    "NoRegionError": _Border(S3Error, "no region is configured; set AWS_REGION"),
+    "NoRegionError": _Border(S3Error, "no region is configured; set AWS_DEFAULT_REGION or the profile's region"),
     "InvalidMaxRetryAttemptsError": _Border(S3Error, "{detail}; check AWS_MAX_ATTEMPTS or the profile's max_attempts"),
     "InvalidRetryModeError": _Border(S3Error, "{detail}; check AWS_RETRY_MODE or the profile's retry_mode"),
     "ConfigParseError": _Border(S3Error, "{detail}; mend it, or check AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"),
@@ -216,12 +219,17 @@ def translated(uri: S3Uri | str, action: str) -> Iterator[None]:
         error = translate(err, uri=uri, action=action)
         if error is None:
             raise
-        raise error from (err if strip_secrets(err, before=before) else None)
+        told = not of_credentials(err) and not _names_keys(err) and strip_secrets(err, before=before)
+        raise error from (err if told else None)
 
 
 def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | None:
-    """Return the error of this module that says what a botocore error means, None for any other error."""
-    if type(err).__module__.partition(".")[0] not in ("botocore", "boto3", "s3transfer"):
+    """Return the error of this module that says what a botocore error means, None for any other error.
+
+    What comes up while botocore looks for credentials is meant, too, whoever raised it.
+    """
+    of_theirs = what_failed(err) if of_credentials(err) else None
+    if of_theirs is None and type(err).__module__.partition(".")[0] not in ("botocore", "boto3", "s3transfer"):
         return None
     facts = {
         "name": type(err).__name__,
@@ -238,7 +246,11 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
     else:
         names = (cls.__name__ for cls in type(err).__mro__)
         border = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), _BY_CLASS["BotoCoreError"])
-    return said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
+    if of_theirs is not None:
+        border = _Border(CredentialsMissingError, of_theirs)
+    error = said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
+    error.num_retries = _num_retries(err)
+    return error
 
 
 def said(kind: type[SomeS3Error], *, uri: S3Uri | str, action: str, what: str) -> SomeS3Error:
@@ -269,6 +281,18 @@ def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
     return _BY_CODE.get(str(status), _UNKNOWN_CODE)
 
 
+def _names_keys(err: Exception) -> bool:
+    """Tell whether a store refused keys, for its words and the rest of its answer may hold them."""
+    response = getattr(err, "response", None)
+    return isinstance(response, dict) and response.get("Error", {}).get("Code") in _OF_KEYS
+
+
+def _num_retries(err: Exception) -> int:
+    response = getattr(err, "response", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    return int(metadata.get("RetryAttempts", 0))
+
+
 def _endpoint(err: Exception) -> str:
     """Name the server that was asked, without user, password, path or query."""
     url = getattr(err, "kwargs", {}).get("endpoint_url")
@@ -277,12 +301,6 @@ def _endpoint(err: Exception) -> str:
     except ValueError:  # half an IPv6 address
         return "the store"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "the store"
-
-
-def _num_retries(err: Exception) -> int:
-    response = getattr(err, "response", None)
-    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    return int(metadata.get("RetryAttempts", 0))
 
 
 def _bucket(uri: S3Uri | str) -> str:
