@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None]
     if target.is_dir():
         raise IsADirectoryError(f"{target}: wanted to write a file, found a folder of that name; remove or rename it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_once(target.parent)
+    sweep_once(target.parent)
     # A target that is a scratch file itself has an owner who publishes or removes it: one more would outlive both.
     scratch = target if is_scratch(target) else scratch_path(target)
     try:
@@ -73,15 +74,15 @@ def publish(scratch: Path, target: Path, *, check: Callable[[Path], None] | None
         raise FileNotFoundError(f"{target}: nothing was written to its scratch file {scratch.name}")
     if check is not None:
         check(scratch)
-    _sync(scratch)
+    sync(scratch)
     os.replace(scratch, target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def discard(scratch: Path) -> None:
-    """Remove a scratch file if it is there; a removal that fails must not hide the error that led here."""
+    """Remove a scratch file or folder if it is there; a removal that fails must not hide the error that led here."""
     with suppress(OSError):
-        scratch.unlink(missing_ok=True)
+        _remove(scratch)
 
 
 def scratch_path(target: str | os.PathLike[str]) -> Path:
@@ -117,18 +118,18 @@ def is_abandoned(path: str | os.PathLike[str], named_owner: str) -> bool:
 
 
 def sweep(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
-    """Remove the scratch files of processes that are gone, and return their paths.
+    """Remove the scratch files and folders of processes that are gone, and return their paths.
 
     Those of live processes stay. Those of other hosts and containers, whose processes cannot be seen, go when they are
     older than `FOREIGN_SCRATCH_AGE_S`. A file or folder that vanishes meanwhile, or cannot be removed, is passed over.
     """
     removed = []
-    for path in _files(Path(folder), recursive=recursive):
+    for path in _candidates(Path(folder), recursive=recursive):
         match = _SCRATCH.fullmatch(path.name)
         if match is None or not _abandoned(path, match):
             continue
         with suppress(OSError):
-            path.unlink()
+            _remove(path)
             removed.append(path)
     return removed
 
@@ -137,6 +138,12 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hash a file as a stream."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(path: str | os.PathLike[str]) -> str:
+    """Hash a file as S3 does for the ETag of what was sent in one part; it guards against accidents only."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def record_path(path: str | os.PathLike[str]) -> Path:
@@ -165,7 +172,8 @@ def write_record(path: str | os.PathLike[str], record: dict[str, Any]) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the system write a file to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -173,10 +181,10 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut, where the file system lets a folder be synced at all."""
     try:
-        _sync(folder)
+        sync(folder)
     except OSError as err:
         if err.errno not in _CANNOT_SYNC_FOLDER:
             raise
@@ -189,25 +197,34 @@ def _cut(name: str, max_bytes: int) -> str:
     return name
 
 
-def _sweep_once(folder: Path) -> None:
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder unless this process has done so before."""
     key = (os.getpid(), os.path.realpath(folder))
     if key not in _swept:
         _swept.add(key)
         sweep(folder)
 
 
-def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
+def _candidates(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    """Give files, and the folders that are scratch as a whole: what lies in those is their owner's affair."""
     for parent, folders, names in os.walk(folder):
-        if not recursive:
-            folders.clear()
-        for name in names:
+        scratch = [name for name in folders if is_scratch(name)]
+        folders[:] = [name for name in folders if name not in scratch] if recursive else []
+        for name in (*names, *scratch):
             yield Path(parent, name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _abandoned(path: Path, owner: re.Match[str]) -> bool:
     if owner["host"] != _host_token():
         try:
-            return time.time() - path.lstat().st_mtime > FOREIGN_SCRATCH_AGE_S
+            return time.time() - _last_change_s(path) > FOREIGN_SCRATCH_AGE_S
         except OSError:
             return False
     pid = int(owner["pid"])
@@ -215,6 +232,12 @@ def _abandoned(path: Path, owner: re.Match[str]) -> bool:
         return True
     start = _start_token(pid)
     return _UNKNOWN_START not in (start, owner["start"]) and start != owner["start"]
+
+
+def _last_change_s(path: Path) -> float:
+    """Return when a file was written last; a folder is as young as the youngest thing in it."""
+    within = list(path.rglob("*")) if path.is_dir() and not path.is_symlink() else []
+    return max(each.lstat().st_mtime for each in (path, *within))
 
 
 def _alive(pid: int) -> bool:

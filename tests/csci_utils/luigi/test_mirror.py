@@ -13,10 +13,10 @@ from pathlib import Path
 import luigi
 import pytest
 
-from csci_utils import s3
+from csci_utils import copies, s3
+from csci_utils.copies import CopyRecord, fetch, is_current, recorded
 from csci_utils.io import atomic_path, read_record, record_path, write_record
-from csci_utils.luigi import mirror
-from csci_utils.luigi.mirror import CopyRecord, Download, fetch, is_current, recorded
+from csci_utils.luigi.mirror import Download
 from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import BucketMissingError, ObjectMissingError, S3Error, S3Uri
 from tests.csci_utils.fake_store import cut, give, refuse, wait_until
@@ -120,7 +120,7 @@ def test_a_copy_that_was_only_touched_is_read_and_kept(store, copy):
 def test_a_copy_as_it_was_is_not_read(store, copy, monkeypatch):
     store.hold(BODY)
     fetch(URI, copy)
-    monkeypatch.setattr(mirror, "sha256_of", lambda _: pytest.fail("size and time are as recorded"))
+    monkeypatch.setattr(copies, "sha256_of", lambda _: pytest.fail("size and time are as recorded"))
     assert is_current(URI, copy)
 
 
@@ -227,7 +227,7 @@ def test_a_file_put_there_after_the_move_does_not_pass_for_the_copy(store, copy,
         touch(copy)
 
     store.hold(BODY)
-    monkeypatch.setattr(mirror, "atomic_path", then_another)
+    monkeypatch.setattr(copies, "atomic_path", then_another)
     fetch(URI, copy)
     assert not is_current(URI, copy)
     assert not recorded(copy).holds(copy)
@@ -238,14 +238,14 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_adopted(store, copy, monk
         found = real(path)
         copy.write_bytes(b"f" * len(BODY))
         touch(copy)
-        monkeypatch.setattr(mirror, "sha256_of", real)
+        monkeypatch.setattr(copies, "sha256_of", real)
         return found
 
-    real = mirror.sha256_of
+    real = copies.sha256_of
     store.hold(BODY, sha256=True)
     fetch(URI, copy)
     record_path(copy).unlink()
-    monkeypatch.setattr(mirror, "sha256_of", hash_then_change)
+    monkeypatch.setattr(copies, "sha256_of", hash_then_change)
     fetch(URI, copy)
     assert copy.read_bytes() == BODY
     assert is_current(URI, copy)
@@ -263,7 +263,7 @@ def test_a_record_tells_whether_a_file_is_its_copy(store, copy, tmp_path):
     assert not any(record.holds(path) for path in (tmp_path / "nothing", tmp_path, copy / "below"))
 
 
-FETCH = "import sys; from csci_utils.luigi.mirror import *; fetch(S3Uri.parse(sys.argv[1]), sys.argv[2])"
+FETCH = "import sys; from csci_utils.copies import *; fetch(S3Uri.parse(sys.argv[1]), sys.argv[2])"
 
 
 def fetching(copy: Path) -> subprocess.Popen[bytes]:
@@ -303,11 +303,11 @@ def test_a_copy_that_came_between_look_and_lock_is_kept(store, copy, monkeypatch
         monkeypatch.undo()
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.url)
         fetch(URI, path)
-        return mirror.locked(path)
+        return copies.locked(path)
 
     store.hold(BODY)
     s3.client()
-    monkeypatch.setattr(mirror, "locked", fetch_first)
+    monkeypatch.setattr(copies, "locked", fetch_first)
     fetch(URI, copy)
     assert [line.split()[0] for line in store.requests] == ["HEAD", "HEAD", "GET", "HEAD"]
 
