@@ -11,8 +11,11 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +47,9 @@ __all__ = [
 logger = logging.getLogger("csci_utils.run")
 
 _OWN_END_S = 1.0
+_OTHERS_S = 1.0
+_QUIET_ROUNDS = 5
+_FIRST_ANSWER_S = 10.0
 _DONE = {LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY}
 
 
@@ -68,6 +74,7 @@ class RunResult:
         missing: external inputs that are not there.
         done: tasks that ran to their end.
         already_done: tasks that had nothing to do.
+        elsewhere: tasks that a worker on another host was running when this one ended.
     """
 
     exit_status: ExitStatus
@@ -75,6 +82,26 @@ class RunResult:
     missing: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     already_done: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def leaves(self, task_id: str) -> bool:
+        """Tell whether nothing is known to have become of a task that was asked for."""
+        return (
+            task_id not in {*self.done, *self.already_done, *self.failures, *self.missing} and "" not in self.failures
+        )
+
+    def followed_by(self, later: RunResult) -> RunResult:
+        """Return how both ended as one; what this one left was asked for again in the later."""
+        passing = {ExitStatus.LOCKED, ExitStatus.NOT_RUN}
+        done = sorted({*self.done, *later.done})
+        return RunResult(
+            max(ExitStatus.OK if self.exit_status in passing else self.exit_status, later.exit_status),
+            self.failures | later.failures,
+            sorted({*self.missing, *later.missing}),
+            done,
+            sorted({*self.already_done, *later.already_done} - set(done)),
+            later.elsewhere,
+        )
 
 
 def build(
@@ -83,6 +110,7 @@ def build(
     workers: int = 1,
     scheduler_url: str | None = None,
     log_level: str = "WARNING",
+    wait_for_others: bool = True,
     **environment: Any,
 ) -> RunResult:
     """Run tasks and all they require, and say honestly how that went.
@@ -92,12 +120,32 @@ def build(
         workers: processes; with one, tasks run in this one.
         scheduler_url: a ``luigid``; without, a scheduler inside this process.
         log_level: of luigi's own loggers; the program's handlers and root logger stay as they are.
+        wait_for_others: whether a task that another host is running is waited for, and run here when that host gives it
+            up; else it is told as ``elsewhere``, and the exit status is `ExitStatus.LOCKED`.
         environment: more of luigi's core settings, as ``no_lock``.
 
     A task that ends without its output is a failure, whatever the configuration says. KeyboardInterrupt passes through.
     """
-    tasks, factory = list(tasks), _Factory()
+    tasks, quiet_rounds = list(tasks), 0
+    result = _build(tasks, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
+    shared = scheduler_url is not None and wait_for_others
+    while shared and (waiting := [task for task in tasks if result.leaves(task.task_id)]):
+        quiet_rounds = 0 if result.elsewhere else quiet_rounds + 1
+        if quiet_rounds > _QUIET_ROUNDS:
+            break
+        logger.info("waiting for %d tasks of which other hosts are running %d", len(waiting), len(result.elsewhere))
+        time.sleep(_OTHERS_S)
+        later = _build(waiting, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
+        result = result.followed_by(later)
+    return result
+
+
+def _build(
+    tasks: list[luigi.Task], *, workers: int, scheduler_url: str | None, log_level: str, **environment: Any
+) -> RunResult:
+    factory = _Factory()
     try:
+        _ask_for(scheduler_url)
         with quiet_luigi(log_level):
             result = luigi.build(
                 tasks,
@@ -112,6 +160,22 @@ def build(
     except (Exception, PidLockAlreadyTakenExit) as err:  # the latter is a SystemExit
         failure = _failure_of_run(err, scheduler_url=scheduler_url)
         return RunResult(failure.status, {"": failure})
+
+
+def _ask_for(scheduler_url: str | None) -> None:
+    """Find out at once whether there is a scheduler; luigi by itself asks for a minute.
+
+    Raises:
+        RPCError: there is none.
+    """
+    if scheduler_url is None or not scheduler_url.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(scheduler_url, timeout=_FIRST_ANSWER_S).close()
+    except urllib.error.HTTPError as err:  # it answered
+        err.close()
+    except (OSError, ValueError) as err:
+        raise RPCError(str(getattr(err, "reason", err))) from err
 
 
 def _failure_of_run(err: BaseException, *, scheduler_url: str | None) -> Failure:
@@ -184,6 +248,10 @@ class _RecordingWorker(Worker):
         if not self._keep(task, tb):
             super()._log_dependency_error(task, tb)
 
+    def _log_unexpected_error(self, task: luigi.Task) -> None:
+        if not isinstance(sys.exception(), RPCError):  # which is told as what became of the whole run
+            super()._log_unexpected_error(task)
+
     def _keep(self, task: luigi.Task, tb: str) -> bool:
         """Keep a failure, and tell whether its sentence is enough for the log."""
         failure = self.unschedulable[task.task_id] = parse_failure(tb)
@@ -237,6 +305,7 @@ def _read(result: LuigiRunResult, worker: _RecordingWorker | None, *, wanted: se
         missing,
         sorted(groups["completed"]),
         sorted(groups["already_done"]),
+        sorted(wanted & set(groups["run_by_other_worker"])),
     )
 
 

@@ -341,7 +341,37 @@ def run_elsewhere(task: luigi.Task, scheduler: luigi.rpc.RemoteScheduler) -> Non
 def test_a_task_that_another_worker_has_is_10(folder, luigid):
     task = Write(folder=folder, name="a")
     run_elsewhere(task, luigi.rpc.RemoteScheduler(luigid))
-    assert build([task], scheduler_url=luigid) == RunResult(ExitStatus.LOCKED)
+    found = build([task], scheduler_url=luigid, wait_for_others=False)
+    assert found == RunResult(ExitStatus.LOCKED, elsewhere=[task.task_id])
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_task_that_another_worker_has_is_waited_for(folder, luigid, monkeypatch, given_up):
+    """The other one ends it, or gives it up, when this one has looked twice."""
+    task, others = Write(folder=folder, name="a"), luigi.rpc.RemoteScheduler(luigid)
+    run_elsewhere(task, others)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            if not given_up:
+                task.run()
+            others.add_task(worker="elsewhere", task_id=task.task_id, status="FAILED" if given_up else "DONE")
+
+    monkeypatch.setattr(run.time, "sleep", pause)
+    found = build([task], scheduler_url=luigid)
+    expected = {"done" if given_up else "already_done": [task.task_id]}
+    assert found == RunResult(ExitStatus.OK, **expected)
+    assert len(pauses) >= 2
+
+
+def test_a_scheduler_that_is_not_there_is_told_at_once(folder, monkeypatch):
+    monkeypatch.setattr(run.luigi, "build", lambda *_, **__: pytest.fail("nobody is there to be asked"))
+    found = build([Write(folder=folder, name="a")], scheduler_url="http://127.0.0.1:9")
+    assert found.exit_status is ExitStatus.NOT_RUN
+    said = "the scheduler at http://127.0.0.1:9 cannot be used: [Errno 111] Connection refused"
+    assert found.failures == {"": run.Failure(ExitStatus.NOT_RUN, said)}
 
 
 def test_what_is_wanted_counts_and_not_who_did_it(folder, monkeypatch):
