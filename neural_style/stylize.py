@@ -26,6 +26,7 @@ class Stylizer:
     Args:
         model_path: weights of the published net, or an ``.onnx`` model.
         device: ``auto``, ``accel``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        threads: of the CPU, for one picture; None or 0 leaves that to the library. The number can change the last bits.
 
     Attributes:
         engine_name: the library that runs the model.
@@ -37,8 +38,8 @@ class Stylizer:
         EngineError: the library is not installed.
     """
 
-    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto") -> None:
-        self._engine = open_engine(model_path, device=device)
+    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
+        self._engine = open_engine(model_path, device=device, threads=threads)
         self.engine_name = self._engine.name
         self.device = self._engine.device
 

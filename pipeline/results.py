@@ -73,28 +73,43 @@ def result_name(image: str, model: str, *, max_side: int | None, suffix: str) ->
     return str(PurePosixPath(model_file_name(model)).with_suffix("") / picture.parent / f"{stem}{suffix}")
 
 
-def reason_to_make(result: Path, *, inputs: Mapping[str, ObjectInfo], parameters: Parameters) -> str | None:
+def reason_to_make(
+    result: Path, *, inputs: Mapping[str, ObjectInfo], parameters: Parameters, forced: str = ""
+) -> str | None:
     """Why `result` has to be made (again), in a few words; None when it still holds.
 
     Args:
         result: The styled picture's path; its record lies beside it.
         inputs: ``image`` and ``model`` as S3 holds them now.
         parameters: Those wanted now.
+        forced: The token of a run that makes everything again; "" for any other.
     """
     if not result.is_file():
         return "not made yet"
     record = read_record(result)
+    return reason_in_record(record, inputs=inputs, parameters=parameters, forced=forced) or _changed_result(
+        record or {}, result
+    )
+
+
+def reason_in_record(
+    record: dict[str, Any] | None, *, inputs: Mapping[str, ObjectInfo], parameters: Parameters, forced: str = ""
+) -> str | None:
+    """Why what a record describes is not what is wanted now, as `reason_to_make`; the file itself is not looked at."""
     if record is None or record.get("format") != RECORD_FORMAT:
         return "it has no record of what it was made from"
-    return (
-        _changed_input(record, inputs)
-        or _changed_parameter(record, parameters)
-        or _changed_result(record, result)
-    )  # fmt: skip
+    if forced and record.get("forced") != forced:
+        return "asked to make it again"
+    return _changed_input(record, inputs) or _changed_parameter(record, parameters)
 
 
 def make_record(
-    result: Path, *, inputs: Mapping[str, Source], parameters: Parameters, made_by: Mapping[str, Any]
+    result: Path,
+    *,
+    inputs: Mapping[str, Source],
+    parameters: Parameters,
+    made_by: Mapping[str, Any],
+    forced: str = "",
 ) -> dict[str, Any]:
     """The record of a finished result.
 
@@ -103,14 +118,39 @@ def make_record(
         inputs: ``image`` and ``model``, with the digests of the bytes that were used.
         parameters: What else changed the pixels.
         made_by: Engine, device, threads: kept for the reader, never a reason to make a result again.
+        forced: The token of a run that made everything again.
     """
-    return {
+    record = {
         "format": RECORD_FORMAT,
         "made_from": {name: asdict(source) for name, source in inputs.items()},
         "parameters": asdict(parameters),
         "made_by": dict(made_by),
         "result": {"sha256": sha256_of(result), "size_bytes": result.stat().st_size},
     }
+    return record | ({"forced": forced} if forced else {})
+
+
+def results_below(folder: Path) -> list[Path]:
+    """Every result below a folder, in order; records and scratch files are none."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def sources_in(record: Mapping[str, Any]) -> dict[str, Source]:
+    """What a record says its result was made from, by role; what cannot be read is left out."""
+    made_from = record.get("made_from")
+    found = made_from.items() if isinstance(made_from, dict) else ()
+    sources = {name: Source.from_record(each) for name, each in found}
+    return {name: source for name, source in sources.items() if source is not None}
+
+
+def parameters_in(record: Mapping[str, Any]) -> Parameters | None:
+    """The parameters that a result was made with; None where the record holds something else."""
+    found = record.get("parameters")
+    try:
+        return Parameters(**found) if isinstance(found, dict) else None
+    except TypeError:
+        return None
 
 
 def _changed_input(record: dict[str, Any], inputs: Mapping[str, ObjectInfo]) -> str | None:

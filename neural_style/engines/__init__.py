@@ -50,13 +50,14 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto") -> Engine:
+def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> Engine:
     """Load a model: ``.onnx`` with onnxruntime, anything else as weights for torch.
 
     Args:
         model_path: a local file.
         device: ``auto`` (the best there is), ``accel`` (the best accelerator there is), ``cpu``, ``cuda``, ``cuda:1``
             or ``mps``.
+        threads: of the CPU; None or 0 leaves that to the library.
 
     Raises:
         WeightsError: the file is not such a model.
@@ -68,14 +69,14 @@ def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto") -> 
     if Path(model_path).suffix.lower() == ".onnx":
         from .onnx_engine import OnnxEngine
 
-        return OnnxEngine(model_path, device=device)
+        return OnnxEngine(model_path, device=device, threads=threads)
     try:
         from .torch_engine import TorchEngine
     except ModuleNotFoundError as err:
         if err.name != "torch":
             raise
         raise EngineError("styling with .pth weights needs torch; pip install 'neural-style-pipeline[torch]'") from err
-    return TorchEngine(model_path, device=device)
+    return TorchEngine(model_path, device=device, threads=threads)
 
 
 def _what_there_is() -> str:

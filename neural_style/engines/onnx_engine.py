@@ -21,15 +21,15 @@ class OnnxEngine:
     """An ONNX model, loaded once; see `neural_style.engines.Engine`."""
 
     name = "onnxruntime"
-    threads = 0
 
-    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto") -> None:
+    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
         runtime = _onnxruntime()
+        self.threads = threads or 0
         self._path = Path(model_path)
         self.version = str(runtime.__version__)
         providers = _providers(device, available=runtime.get_available_providers())
         refuse_what_is_no_model(self._path)
-        self._session = _opened(runtime, self._path, providers)
+        self._session = _opened(runtime, self._path, providers, threads=self.threads)
         on_cuda = self._session.get_providers()[0] == _CUDA
         if not on_cuda and device not in ("auto", "cpu"):
             raise DeviceError(f"the device {device!r} could not be opened by onnxruntime; check its CUDA libraries")
@@ -78,8 +78,9 @@ def _providers(device: str, *, available: list[str]) -> list[Any]:
     return [(_CUDA, {"device_id": index, "use_tf32": 0}), _CPU]
 
 
-def _opened(runtime: Any, path: Path, providers: list[Any]) -> Any:
+def _opened(runtime: Any, path: Path, providers: list[Any], *, threads: int) -> Any:
     options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = _ONLY_FATAL
     try:
         return runtime.InferenceSession(str(path), options, providers=providers)

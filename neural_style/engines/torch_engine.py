@@ -23,7 +23,8 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto") -> None:
+    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
+        self._threads = threads or 0
         self.device = resolve_device(device)
         self.version = str(torch.__version__)
         with _memory_faults(self.device, what="the model"):
@@ -31,13 +32,19 @@ class TorchEngine:
 
     @property
     def threads(self) -> int:
-        """As torch is set at this moment; it can change between runs."""
-        return torch.get_num_threads()
+        """The number asked for, else as torch is set at this moment, which can change between runs."""
+        return self._threads or torch.get_num_threads()
 
     def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style one picture; see `neural_style.engines.Engine.run`."""
         height, width = rgb_255_13HW.shape[2:]
-        with torch.inference_mode(), _full_float32(), _memory_faults(self.device, what=f"{width} x {height} pixels"):
+        what = f"{width} x {height} pixels"
+        with (
+            torch.inference_mode(),
+            _full_float32(),
+            _num_threads(self._threads),
+            _memory_faults(self.device, what=what),
+        ):
             styled: NDArray[np.float32] = self._net(torch.from_numpy(rgb_255_13HW).to(self.device)).cpu().numpy()
         return styled
 
@@ -89,6 +96,19 @@ def _full_float32() -> Iterator[None]:
     finally:
         for setting, precision in zip(settings, before, strict=True):
             setting.fp32_precision = precision
+
+
+@contextmanager
+def _num_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads in this block; 0 leaves it as it is."""
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads:
+            torch.set_num_threads(before)
 
 
 @contextmanager

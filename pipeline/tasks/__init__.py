@@ -1,6 +1,29 @@
 """All tasks, so that `luigi --module pipeline.tasks TASK` finds each of them."""
 
-from pipeline.tasks.data import ContentImage, DownloadImage, DownloadModel, SavedModel
+from pipeline.tasks.data import (
+    ContentImage,
+    DownloadImage,
+    DownloadModel,
+    DownloadStyle,
+    SavedModel,
+    StyleImage,
+    UploadImage,
+    UploadModel,
+    UploadStyle,
+)
+from pipeline.tasks.publish import UploadStylized
 from pipeline.tasks.stylize import Stylize
 
-__all__ = ["ContentImage", "DownloadImage", "DownloadModel", "SavedModel", "Stylize"]
+__all__ = [
+    "ContentImage",
+    "DownloadImage",
+    "DownloadModel",
+    "DownloadStyle",
+    "SavedModel",
+    "StyleImage",
+    "Stylize",
+    "UploadImage",
+    "UploadModel",
+    "UploadStyle",
+    "UploadStylized",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from PIL import Image
 
 from csci_utils.s3 import S3Uri, client, forget_client, put
 from pipeline import settings
+from pipeline.cli import exit_status
+from pipeline.console import LineHandler
 
 BUCKET = "pictures"
 ROOT = f"s3://{BUCKET}/styled"
@@ -106,3 +109,24 @@ def bucket(store: Bucket) -> Bucket:
     store.put_image("luigi.jpg")
     store.put_model("mosaic.pth")
     return store
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    root, level = logging.getLogger(), logging.getLogger().level
+    yield
+    for handler in [handler for handler in root.handlers if isinstance(handler, LineHandler)]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process: status, lines of standard output, lines of standard error."""
+
+    def call(*args: str) -> tuple[int, list[str], list[str]]:
+        status = exit_status(args)
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return call

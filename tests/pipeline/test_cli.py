@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import struct
@@ -14,30 +13,8 @@ from PIL import Image
 
 from csci_utils.io import read_record
 from csci_utils.s3 import client, forget_client
-from pipeline.cli import _LineHandler, exit_status
 from tests.conftest import REPO
 from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    root, level = logging.getLogger(), logging.getLogger().level
-    yield
-    for handler in [handler for handler in root.handlers if isinstance(handler, _LineHandler)]:
-        root.removeHandler(handler)
-    root.setLevel(level)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: status, lines of standard output, lines of standard error."""
-
-    def call(*args: str) -> tuple[int, list[str], list[str]]:
-        status = exit_status(args)
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
-
-    return call
 
 
 def test_a_picture_and_a_model_become_a_result_whose_path_is_all_of_stdout(bucket, run):
@@ -229,7 +206,8 @@ def test_a_broken_luigi_cfg_is_status_2(bucket, run, luigi_sections, monkeypatch
 
 
 def test_without_luigi_the_extra_is_named(bucket, run, monkeypatch):
-    for module in [module for module in sys.modules if module == "pipeline.style" or module.startswith("luigi")]:
+    users = ("luigi", "pipeline.plan", "pipeline.style", "pipeline.tasks", "csci_utils.luigi.run")
+    for module in [module for module in sys.modules if module.startswith(users)]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "luigi", None)
     status, _, err = run("-i", "luigi.jpg", "-m", "mosaic")

@@ -1,0 +1,206 @@
+"""The commands and their options; what they do stands elsewhere, and is imported when it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from neural_style.console import print_path
+from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from pipeline.console import PROGRAM, log_to_stderr, tell
+
+DEFAULT_COMMAND = "style"
+DEFAULT_EMBEDDED_FOLDER = Path("bucket")
+
+Command = TypeVar("Command", bound=Callable[..., int])
+
+
+class StyleByDefault(click.Group):
+    """A group that styles when no subcommand is named, and whose help shows those options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command before arguments that name none."""
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
+            args = [DEFAULT_COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the default command's options first, then the commands."""
+        style = self.commands[DEFAULT_COMMAND]
+        style.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(
+    name=PROGRAM,
+    cls=StyleByDefault,
+    options_metavar="",
+    subcommand_metavar="[style] [OPTIONS] | COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="neural-style-pipeline")
+def cli() -> None:
+    """Style pictures that lie in S3 with models that lie in S3; each result says what it was made from.
+
+    The results' paths go to standard output, everything else to standard error.
+    """
+
+
+_STORE_OPTIONS = [
+    click.option("--s3-root", metavar="URL", help="s3://bucket/prefix.  [default: $PIPELINE_S3_ROOT]"),
+    click.option("--local-root", metavar="FOLDER", help="Local mirror.  [default: $PIPELINE_LOCAL_ROOT or ./data]"),
+    click.option("--offline", is_flag=True, default=None, help="Ask S3 nothing, and trust the local copies."),
+    click.option("--embedded", is_flag=True, help="Use an S3 inside this process: no account, nothing configured."),
+    click.option(
+        "--embedded-folder",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help=f"What the embedded S3 holds.  [default: ./{DEFAULT_EMBEDDED_FOLDER}]",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Say more about what is done, and why."),
+]
+
+
+def _with_store(command: Command) -> Command:
+    """Give a command the options that say where things lie, and put them in force while it runs."""
+
+    @functools.wraps(command)
+    def configured(
+        *,
+        s3_root: str | None,
+        local_root: str | None,
+        offline: bool | None,
+        embedded: bool,
+        embedded_folder: Path | None,
+        verbose: bool,
+        device: str | None = None,
+        **rest: Any,
+    ) -> int:
+        log_to_stderr(verbose=verbose)
+        given = {"s3_root": s3_root, "local_root": local_root, "device": device, "offline": offline}
+        folder = (embedded_folder or DEFAULT_EMBEDDED_FOLDER) if embedded or embedded_folder is not None else None
+        with _settings_in_force(given, embedded_folder=folder):
+            return command(**rest)
+
+    for option in reversed(_STORE_OPTIONS):
+        configured = option(configured)
+    return configured  # type: ignore[return-value]  # the wrapper takes more and returns the same
+
+
+@contextlib.contextmanager
+def _settings_in_force(given: dict[str, Any], *, embedded_folder: Path | None) -> Iterator[None]:
+    from pipeline import settings
+
+    with contextlib.ExitStack() as stack:
+        if embedded_folder is not None:
+            from pipeline.embedded import ROOT, embedded_s3
+
+            given = given | {"s3_root": settings.checked_s3_root(given["s3_root"] or ROOT)}
+            read = settings.read_settings(**given, dotenv=False)
+            stack.enter_context(embedded_s3(embedded_folder, s3_root=read.s3_root))
+        else:
+            read = settings.read_settings(**given)
+            read.required_s3_root()
+        stack.enter_context(settings.use(read))
+        yield
+
+
+@cli.command(DEFAULT_COMMAND)
+@click.option(
+    "-i", "--image", "images", multiple=True, metavar="NAME", help="Picture below images/ in S3; may be repeated."
+)
+@click.option(
+    "-m", "--model", "models", multiple=True, metavar="NAME", help="Model below saved_models/ [.pth]; may be repeated."
+)
+@click.option("--max-side", type=click.IntRange(min=1), metavar="PIXELS", help="Shrink the longest edge to this first.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=DEFAULT_MAX_PIXELS,
+    show_default=True,
+    metavar="PIXELS",
+    help="Refuse a picture that declares more, before it is decoded.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=DEFAULT_QUALITY,
+    show_default=True,
+    help="Of JPEG and WebP results.",
+)
+@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option(
+    "--mode",
+    type=click.Choice(["in-process", "program"]),
+    default="in-process",
+    show_default=True,
+    help="Run the net here, or as a program of its own.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work at once."
+)
+@click.option("--publish", is_flag=True, help="Put the results into S3, too, below stylized/.")
+@click.option("--force", is_flag=True, help="Make again what is up to date.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and why; make nothing.")
+@click.option("--scheduler", metavar="URL", help="Share the work with other hosts through this luigid.")
+@_with_store
+def style(**job: Any) -> int:
+    """Style every picture with every model."""
+    from pipeline.plan import StyleJob
+    from pipeline.style import run
+
+    return run(StyleJob(**job), result=print_path, tell=tell)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "--as",
+    "folder",
+    metavar="images|saved_models|styles|datasets/NAME",
+    help="Where they go below the S3 root.  [default: pictures to images, models to saved_models]",
+)
+@click.option("--replace", is_flag=True, help="Also in place of an object with other bytes.")
+@_with_store
+def put(*, files: tuple[Path, ...], folder: str | None, replace: bool) -> int:
+    """Put files into S3, whole and with their digests; what S3 holds already is left alone."""
+    from pipeline.put import put_files
+
+    return put_files(files, folder=folder, replace=replace, tell=tell)
+
+
+@cli.command()
+@click.argument("results", nargs=-1, metavar="[RESULT]...")
+@_with_store
+def status(*, results: tuple[str, ...]) -> int:
+    """Say which results still hold, and why the others do not; all of them unless some are named."""
+    from pipeline.status import tell_status
+
+    return tell_status(results, result=print_path, tell=tell)
+
+
+@cli.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@_with_store
+def reproduce(*, results: tuple[str, ...]) -> int:
+    """Make results again from their records, as they were made, and compare: nothing is changed."""
+    from pipeline.reproduce import reproduce_results
+
+    return reproduce_results(results, result=print_path, tell=tell)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--published", is_flag=True, help="Remove published results from S3, too.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@_with_store
+def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
+    """Remove local files below the mirror, and every result that was made from them; pictures and models stay in S3."""
+    from pipeline.remove import remove_with_results
+
+    return remove_with_results(names, published=published, dry_run=dry_run, tell=tell)

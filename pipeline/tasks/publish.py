@@ -1,0 +1,123 @@
+"""`UploadStylized`: a styled picture goes to S3, with its record after it, so that any host can tell what it is.
+
+The wrapper around `Stylize` for those who want the results in S3: it makes what nobody has made, and sends it. On
+several hosts that share a scheduler this is the task to ask for, since its output is the same for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from csci_utils.copies import push
+from csci_utils.io import atomic_path, record_path, write_record
+from csci_utils.luigi.target import ExactKeyS3Target
+from csci_utils.s3 import DigestMismatchError, ObjectInfo, ObjectMissingError, S3Uri, get, head
+from pipeline import progress, settings
+from pipeline.results import reason_in_record
+from pipeline.tasks.request import StyleRequest
+from pipeline.tasks.stylize import Stylize
+
+logger = logging.getLogger(__name__)
+
+
+class UploadStylized(StyleRequest):
+    """Style a picture with a model, and put the result and its record into S3.
+
+    Complete while S3 holds a result whose published record names the picture and the model as S3 holds them now.
+    """
+
+    @property
+    def uri(self) -> S3Uri:
+        """Where the published result lies."""
+        return S3Uri.parse(f"{self.S3_ROOT}/{self.SHARED_RELATIVE_PATH}/{self.result_name}")
+
+    @property
+    def record_uri(self) -> S3Uri:
+        """Where its record lies: under the same relative key as here."""
+        return S3Uri(self.uri.bucket, str(record_path(self.uri.key)))
+
+    def output(self) -> ExactKeyS3Target:
+        """The published result."""
+        return ExactKeyS3Target(str(self.uri))
+
+    def complete(self) -> bool:
+        """Whether what S3 holds is what is wanted.
+
+        Raises:
+            S3Error: the store refused or did not answer.
+        """
+        inputs = self.look()
+        return len(inputs) == len(self.requires()) and self.reason_to_publish(inputs) is None
+
+    def reason_to_publish(self, inputs: Mapping[str, ObjectInfo]) -> str | None:
+        """Why a result has to be sent to S3; None when the published one holds.
+
+        Args:
+            inputs: ``image`` and ``model`` as S3 holds them now.
+        """
+        published = head(self.uri)
+        if published is None:
+            return "not published yet"
+        record = self._published_record()
+        if record is None:
+            return "what is published has no record"
+        if published.sha256 != record.get("result", {}).get("sha256"):
+            return "what is published is not what its record describes"
+        return reason_in_record(record, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
+
+    def run(self) -> None:
+        """Make the result if this host has none that holds, then send it, and its record last."""
+        made = self.stylize()
+        if not made.complete():
+            made.run()
+        self.say("publishing", percent=90)
+        journal = settings.current().journal
+        for path, uri in ((self.local_result, self.uri), (record_path(self.local_result), self.record_uri)):
+            push(path, uri, replace=True, journal=journal)
+        self.say("published", percent=100)
+
+    def bring(self) -> None:
+        """Fetch the published result and its record to where `Stylize` would have put them.
+
+        Raises:
+            ObjectMissingError: nothing is published.
+            DigestMismatchError: what is published is not what its record describes.
+        """
+        record = self._published_record()
+        if record is None:
+            raise ObjectMissingError(f"{self.record_uri}: wanted the record of a published result, found none")
+        with atomic_path(self.local_result) as scratch:
+            fetched = get(self.uri, scratch, on_bytes=progress.add_bytes)
+            if fetched.sha256 != record["result"]["sha256"]:
+                raise DigestMismatchError(
+                    f"{self.uri}: wanted sha256 {record['result']['sha256']} as its record says, "
+                    f"found {fetched.sha256}; it was replaced meanwhile, run it again"
+                )
+        write_record(self.local_result, record)
+        logger.info("%s: fetched from %s, where it was published", self.local_result, self.uri)
+
+    def stylize(self) -> Stylize:
+        """The task that makes the result, showing what it does as this one."""
+        made: Stylize = self.clone(Stylize)
+        for shown in ("set_status_message", "set_progress_percentage", "set_tracking_url"):
+            setattr(made, shown, getattr(self, shown))
+        return made
+
+    def _published_record(self) -> dict[str, Any] | None:
+        with tempfile.TemporaryDirectory(prefix="record-") as folder:
+            path = Path(folder, "record.json")
+            try:
+                get(self.record_uri, path)
+            except ObjectMissingError:
+                return None
+            try:
+                record = json.loads(path.read_bytes())
+            except (ValueError, RecursionError):
+                return None
+        sound = isinstance(record, dict) and isinstance(record.get("result"), dict) and "sha256" in record["result"]
+        return record if sound else None

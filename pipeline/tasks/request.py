@@ -1,0 +1,142 @@
+"""`StyleRequest`: what a styled picture is asked for with, whoever makes it and wherever it is to lie."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import luigi
+
+from csci_utils.luigi.run import ExplainedTask
+from csci_utils.s3 import ObjectInfo
+from neural_style.contract import (
+    ALGORITHM_VERSION,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_QUALITY,
+    LOSSY_SUFFIXES,
+    PRECISION,
+    result_suffix,
+)
+from pipeline import settings
+from pipeline.results import Parameters, reason_to_make, result_name
+from pipeline.tasks.data import (
+    IMAGES,
+    SAVED_MODELS,
+    ContentImage,
+    S3Input,
+    SavedModel,
+    image_parameter,
+    model_parameter,
+)
+from pipeline.tasks.roots import RootedTask
+
+IN_PROCESS = "in-process"
+PROGRAM = "program"
+STYLIZED = "stylized"
+
+
+class DeviceParameter(luigi.OptionalStrParameter):
+    """A device's name, or nothing."""
+
+    def normalize(self, x: str | None) -> str | None:
+        """Check the form; whether it is there is seen where the net is loaded."""
+        return settings.checked_device(x) if x else None
+
+
+class StyleRequest(ExplainedTask, RootedTask):
+    """A picture, a model, and the parameters to style the one with the other; the base of tasks that see to it."""
+
+    SHARED_RELATIVE_PATH = STYLIZED
+
+    image = image_parameter()
+    model = model_parameter()
+    max_side = luigi.OptionalNumericalParameter(  # type: ignore[call-arg]  # Luigi's mixin hides what it takes
+        default=None, min_value=1, max_value=2**31, var_type=int, description="shrink the longest edge to it, pixels"
+    )
+    quality = luigi.NumericalParameter(
+        default=DEFAULT_QUALITY, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
+    )
+    max_pixels = luigi.IntParameter(
+        default=DEFAULT_MAX_PIXELS, significant=False, description="refuse a picture that declares more"
+    )
+    mode = luigi.ChoiceParameter(
+        choices=(IN_PROCESS, PROGRAM), default=IN_PROCESS, significant=False, description="where the net runs"
+    )
+    device = DeviceParameter(
+        default=None, significant=False, description="auto, cpu, cuda, cuda:1 or mps [default: the settings']"
+    )
+    forced = luigi.Parameter(
+        default="", significant=False, positional=False, description="a token: make it again in the run that has it"
+    )
+
+    def requires(self) -> dict[str, S3Input]:
+        """The two objects in S3; `run` brings them here, as local copies are each host's own affair."""
+        return {
+            "image": self.clone(ContentImage),
+            "model": self.clone(SavedModel),
+        }
+
+    @property
+    def result_name(self) -> str:
+        """Where the result lies below `SHARED_RELATIVE_PATH`."""
+        return result_name(self.image, self.model, max_side=self.max_side, suffix=result_suffix(self.image))
+
+    @property
+    def local_result(self) -> Path:
+        """Where the result lies on this host."""
+        return Path(self.LOCAL_ROOT, self.SHARED_RELATIVE_PATH, self.result_name)
+
+    @property
+    def resources(self) -> dict[str, int]:  # type: ignore[override]  # Luigi reads it, and never sets it
+        """One GPU of this host, where one is used: two nets do not share it."""
+        device = self.device_name
+        uses_gpu = device.startswith(("cuda", "mps")) or (device == "auto" and os.path.exists("/dev/nvidia0"))
+        return {f"gpu-{socket.gethostname()}": 1} if uses_gpu else {}
+
+    def look(self) -> dict[str, ObjectInfo]:
+        """The picture and the model as S3 holds them now; what it does not hold is left out.
+
+        Raises:
+            S3Error: the store refused or did not answer, or there is no such bucket.
+        """
+        found = {name: task.look() for name, task in self.requires().items()}
+        return {name: info for name, info in found.items() if info is not None}
+
+    def reason_to_make(self, inputs: Mapping[str, ObjectInfo]) -> str | None:
+        """Why the result on this host has to be made (again); None when it holds.
+
+        Args:
+            inputs: ``image`` and ``model`` as S3 holds them now.
+        """
+        return reason_to_make(self.local_result, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
+
+    def local_copies(self) -> dict[str, Path]:
+        """Where the copies of ``image`` and ``model`` lie on this host."""
+        return {
+            "image": Path(self.LOCAL_ROOT, IMAGES, self.image),
+            "model": Path(self.LOCAL_ROOT, SAVED_MODELS, self.model),
+        }
+
+    @property
+    def device_name(self) -> str:
+        """The device asked for."""
+        return self.device or settings.current().device
+
+    @property
+    def wanted_parameters(self) -> Parameters:
+        """What changes the pixels, besides the picture and the model."""
+        lossy = self.local_result.suffix.lower() in LOSSY_SUFFIXES
+        return Parameters(
+            max_side=self.max_side,
+            quality=self.quality if lossy else None,
+            precision=PRECISION,
+            algorithm=ALGORITHM_VERSION,
+        )
+
+    def say(self, message: str, *, percent: int) -> None:
+        """Show on Luigi's page what this task is doing; Luigi sets both while it runs the task, and only then."""
+        if self.set_status_message is not None and self.set_progress_percentage is not None:
+            self.set_status_message(message)
+            self.set_progress_percentage(percent)
