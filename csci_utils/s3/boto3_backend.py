@@ -41,7 +41,10 @@ class Boto3Backend:
             try:
                 answer = client().head_object(Bucket=uri.bucket, Key=uri.key, **asked)
             except Exception as err:
-                raise _asked_why(uri, err) from None
+                told = _asked_why(uri, err)
+                if told is None:
+                    raise
+                raise told from None
         return _stored(uri, answer, size_bytes=int(answer.get("ContentLength", 0)))
 
     def head_bucket(self, bucket: str) -> None:
@@ -177,15 +180,19 @@ def _sendable(data: bytes) -> bytes | io.BytesIO:
     return data if len(data) <= limits().chunk_bytes else _Sent(data)
 
 
-def _asked_why(uri: S3Uri, err: Exception) -> Exception:
-    """Ask for the first byte where a HEAD was refused: an answer to a HEAD has no body, which would say why."""
+def _asked_why(uri: S3Uri, err: Exception) -> Exception | None:
+    """Ask for the first byte where a HEAD was refused: an answer to a HEAD has no body, which would say why.
+
+    Returns:
+        The same refusal with its reason, None where there is no such.
+    """
     if _status(err) not in (400, 403):
-        return err
+        return None
     try:
         client().get_object(Bucket=uri.bucket, Key=uri.key, Range="bytes=0-0")["Body"].close()
     except Exception as told:
-        return told if _status(told) == _status(err) else err
-    return err
+        return told if _status(told) == _status(err) else None
+    return None
 
 
 def _status(err: Exception) -> int | None:
