@@ -38,10 +38,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def start_writer(target: Path) -> tuple[subprocess.Popen[str], Path]:
+def start_writer(target: Path, program: str = HOLD_A_SCRATCH_FILE) -> tuple[subprocess.Popen[str], Path]:
     """A real process in the middle of a write."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD_A_SCRATCH_FILE, str(target)],
+        [sys.executable, "-c", program, str(target)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(io.__file__).parents[1],
@@ -293,3 +293,58 @@ def test_a_scratch_file_gets_no_scratch_file_of_its_own(tmp_path):
     with pytest.raises(KeyError, match="stop"), atomic_path(outer):
         raise KeyError("stop")
     assert list(tmp_path.iterdir()) == []
+
+
+HOLD_A_SCRATCH_FOLDER = """
+import sys, time
+from csci_utils.io import scratch_path
+scratch = scratch_path(sys.argv[1])
+(scratch / "deep").mkdir(parents=True)
+(scratch / "deep" / "half.jpg").write_bytes(b"half")
+print(scratch, flush=True)
+time.sleep(60)
+"""
+
+
+def test_scratch_folders_go_with_their_owners(tmp_path):
+    process, scratch = start_writer(tmp_path / "result.parquet", HOLD_A_SCRATCH_FOLDER)
+    try:
+        inside = scratch_path(scratch / "dog.jpg")
+        dead = inside.with_name(inside.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+        dead.write_bytes(b"half")
+        assert sweep(tmp_path, recursive=True) == []  # what lies in a live one is its owner's affair
+    finally:
+        stop(process)
+    assert scratch.is_dir()
+    assert sweep(tmp_path) == [scratch]
+    assert names(tmp_path) == []
+
+
+def test_a_link_that_looks_like_scratch_goes_without_what_it_leads_to(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "cat.jpg").write_bytes(b"mine")
+    own = scratch_path(tmp_path / "link")
+    dead = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+    dead.symlink_to(tmp_path / "kept")
+    assert sweep(tmp_path) == [dead]
+    assert names(tmp_path / "kept") == ["cat.jpg"]
+
+
+@pytest.mark.parametrize(("age_days", "goes"), [(6.9, False), (7.1, True)], ids=["young", "old"])
+def test_another_hosts_scratch_folder_is_as_young_as_the_youngest_thing_in_it(tmp_path, age_days, goes):
+    own = scratch_path(tmp_path / "result.parquet")
+    foreign = own.with_name(own.name.replace(f"-{io._host_token()}-", "-0badcafe-"))
+    (foreign / "deep").mkdir(parents=True)
+    (foreign / "deep" / "half.jpg").write_bytes(b"half")
+    for path, days in ((foreign / "deep" / "half.jpg", age_days), (foreign / "deep", 30.0), (foreign, 30.0)):
+        then = time.time() - days * 86400
+        os.utime(path, (then, then))
+    assert sweep(tmp_path) == ([foreign] if goes else [])
+
+
+def test_a_scratch_folder_is_discarded_with_all_that_is_in_it(tmp_path):
+    (tmp_path / "scratch" / "deep").mkdir(parents=True)
+    (tmp_path / "scratch" / "deep" / "cat.jpg").write_bytes(b"half")
+    io.discard(tmp_path / "scratch")
+    io.discard(tmp_path / "never was")
+    assert names(tmp_path) == []
