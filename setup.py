@@ -40,7 +40,7 @@ setup(
         "tqdm>=4.70,<5",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["style-pipeline = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["style-pipeline = pipeline.__main__:main"]},
     classifiers=[
         "Environment :: Console",
         "Intended Audience :: Science/Research",

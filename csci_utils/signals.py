@@ -8,9 +8,26 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 _AGAIN_S = 0.01
+
+_pending: type[KeyboardInterrupt] | None = None
+
+
+def raise_interrupt(kind: type[KeyboardInterrupt] = KeyboardInterrupt) -> NoReturn:
+    """Raise an interrupt, and remember that: for a signal's handler."""
+    global _pending
+    _pending = kind
+    raise kind
+
+
+def pending_interrupt() -> type[KeyboardInterrupt] | None:
+    """Return the interrupt that was raised in this process (see `raise_interrupt`), None without one.
+
+    What it reaches as may be another exception: an extension module that is being imported makes an ImportError of it.
+    """
+    return _pending
 
 
 @contextmanager
@@ -23,8 +40,10 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
     Args:
         before_again: called in the main thread before the signal comes again, to set its handler anew, say.
 
-    A `KeyboardInterrupt` with an attribute ``signum`` came from that signal, any other from SIGINT.
+    A `KeyboardInterrupt` with an attribute ``signum`` came from that signal, any other from SIGINT. What
+    `pending_interrupt` says is of this block.
     """
+    global _pending
 
     def take(unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -38,7 +57,9 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
         timer.start()
 
     before, sys.unraisablehook = sys.unraisablehook, take
+    outer, _pending = _pending, None
     try:
         yield
     finally:
         sys.unraisablehook = before
+        _pending = outer

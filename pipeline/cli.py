@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from csci_utils.signals import lasting_interrupts
+from csci_utils.signals import lasting_interrupts, raise_interrupt
 from neural_style.console import open_closed_streams
 from pipeline import commands
 from pipeline.console import PROGRAM, tell
@@ -35,7 +35,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     """
     open_closed_streams()
     try:
-        with lasting_interrupts(), _sigterm_raises():
+        with lasting_interrupts(), _signals_raise():
             status = commands.cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
         return int(status or 0)
     except click.ClickException as err:
@@ -74,16 +74,22 @@ def _complain_of_defect() -> int:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C clean up on their way out of the block; a Ctrl-C that is ignored stays so."""
 
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise_interrupt(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        wanted.remove(signal.SIGINT)
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        before = {number: signal.signal(number, interrupt) for number in wanted}
     except ValueError:  # not the main thread: its owner handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,6 +16,7 @@ from luigi.setup_logging import InterfaceLogging
 
 from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, parse_failure
 from csci_utils.s3.errors import one_line
+from csci_utils.signals import pending_interrupt
 
 _TRACEBACK = "Traceback (most recent call last)"
 _MISSING = re.compile(r"requires the '(\w+)' parameter to be set$")
@@ -30,8 +31,10 @@ class SentenceFilter(logging.Filter):
     """Gives a user's error one sentence in luigi's log; a defect of ours keeps its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten a record, never drop it."""
+        """Shorten a record; drop it only where the failure is what became of an interrupt."""
         failure = _failure_in(record)
+        if failure is not None and pending_interrupt() is not None:
+            return False
         if failure is not None and failure.status is not ExitStatus.DEFECT:
             record.msg, record.args = "%s", (failure.sentence,)
             record.exc_info = record.exc_text = None

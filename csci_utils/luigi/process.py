@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
-from csci_utils.signals import lasting_interrupts
+from csci_utils.signals import lasting_interrupts, pending_interrupt, raise_interrupt
 
 FORKED_TASK = "csci_utils.luigi.process.ForkedTask"
 """What luigi's ``task_process_context`` is to be."""
@@ -58,8 +58,9 @@ class ForkedTask:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._forked:
             return
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            _end_by(signal.SIGINT if kind is KeyboardInterrupt else signal.SIGTERM)
+        interrupt = kind if kind is not None and issubclass(kind, KeyboardInterrupt) else pending_interrupt()
+        if interrupt is not None:
+            _end_by(signal.SIGINT if interrupt is KeyboardInterrupt else signal.SIGTERM)
         self._stack.close()
         if signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to clean up
@@ -72,7 +73,7 @@ class _Results:
         self._queue = queue
 
     def put(self, result: Any) -> None:
-        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        if pending_interrupt() is None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             self._queue.put(result)
 
 
@@ -86,7 +87,7 @@ def _interrupt(*_: object) -> NoReturn:
         signal.signal(each, _ignore)
     with suppress(AttributeError):  # Windows has no alarms
         signal.alarm(CLEAN_UP_S)
-    raise KeyboardInterrupt
+    raise_interrupt()
 
 
 def _ignore(*_: object) -> None:

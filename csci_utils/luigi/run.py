@@ -32,6 +32,7 @@ from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure, expl
 from csci_utils.luigi.log import SentenceFilter, quiet_luigi, shorten_luigi_log
 from csci_utils.s3.errors import one_line
 from csci_utils.s3.redact import without_secrets
+from csci_utils.signals import pending_interrupt
 
 __all__ = [
     "ExitStatus",
@@ -60,7 +61,14 @@ class ExplainedTask(luigi.Task):
     """
 
     def on_failure(self, exception: BaseException) -> str:
-        """Return the explanation that luigi hands to its scheduler."""
+        """Return the explanation that luigi hands to its scheduler.
+
+        Raises:
+            KeyboardInterrupt: the failure is what became of one on its way; the run ends, as it was told to.
+        """
+        interrupt = pending_interrupt()
+        if interrupt is not None:
+            raise interrupt from exception
         return explain(exception)
 
 

@@ -117,6 +117,48 @@ def test_a_task_that_is_told_to_end_publishes_nothing_and_the_other_goes_on(runn
     assert not next(folder.iterdir()).name.startswith(".")
 
 
+DISGUISED = """
+import os, signal, sys, time
+import luigi
+from csci_utils.luigi.run import ExplainedTask, build
+from csci_utils.signals import lasting_interrupts, raise_interrupt
+
+class Disguising(ExplainedTask):
+    name = luigi.Parameter()
+    done = False
+
+    def run(self):
+        self.done = self.name != sys.argv[1]
+        if self.done:
+            return
+        try:
+            os.kill(os.getpid() if sys.argv[2] == "1" else os.getppid(), signal.SIGINT)
+            time.sleep(2)
+        except KeyboardInterrupt:  # as an extension module does that is being imported
+            raise ImportError("initialization failed")
+
+    def complete(self):
+        return self.done
+
+signal.signal(signal.SIGINT, lambda *_: raise_interrupt())
+try:
+    with lasting_interrupts():
+        build([Disguising(name=name) for name in "ab"], workers=int(sys.argv[2]))
+    print("went on")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_interrupt_that_reaches_luigi_as_another_exception_is_one_still(workers, name):
+    done = subprocess.run(
+        [sys.executable, "-c", DISGUISED, name, workers], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 @linux
 def test_ctrl_c_prints_no_traceback_of_the_tasks(running, request):
     program, folder, children = running
