@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +24,8 @@ from .errors import NeuralStyleError, one_line
 
 PROGRAM = "neural_style"
 FAILED, DEFECT, INTERRUPTED = 30, 40, 130
+
+_WATCH_S = 0.5
 
 log = logging.getLogger(PROGRAM)
 
@@ -80,6 +85,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--export_onnx", "--export-onnx", type=_onnx_name, metavar="PATH", help="also write the model as .onnx"
     )
     parser.add_argument("--report", metavar="PATH", help="also write what ran, and the warnings, as JSON")
+    parser.add_argument("--parent", type=_positive, metavar="PID", help="end when this process, which started it, has")
     device = parser.add_mutually_exclusive_group()
     device.add_argument("--cuda", type=int, choices=(0, 1), help="1: on CUDA; 0: on the CPU")
     device.add_argument("--accel", action="store_true", help="on the accelerator, whichever there is")
@@ -89,6 +95,8 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
     if args.export_onnx is not None and args.model.lower().endswith(".onnx"):
         args.usage_error("--export_onnx wants weights as --model; this one is an .onnx model already")
+    if args.parent is not None:
+        threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
     from .stylize import Stylizer
 
     stylizer = Stylizer(args.model, device=_device(args))
@@ -112,6 +120,13 @@ def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
     if args.report is not None:
         _write_report(args.report, {"made_by": stylizer.description(), "warnings": warnings})
     print_path(args.output_image)
+
+
+def _end_with(parent_pid: int) -> None:
+    """End this process when its parent is gone, at once: nobody waits for the result, or moves it into place."""
+    while os.getppid() == parent_pid:
+        time.sleep(_WATCH_S)
+    os._exit(FAILED)
 
 
 def _write_report(path: str, report: dict[str, Any]) -> None:

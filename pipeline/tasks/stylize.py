@@ -109,6 +109,7 @@ class Stylize(StyleRequest, ExternalProgramTask):
                 "max-pixels": self.max_pixels,
                 "quality": self.quality,
                 "report": report,
+                "parent": os.getpid(),
             }
             # Luigi asks for the arguments without telling where the scratch file is, so they are kept here meanwhile.
             self._program_options = [f"--{name}={value}" for name, value in options.items() if value is not None]
