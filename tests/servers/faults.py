@@ -123,6 +123,18 @@ class Call(AtByte):
 
 
 @dataclass(frozen=True)
+class CallFirst(Action):
+    """Nothing goes wrong: somebody is told before the store hears of the request."""
+
+    function: Callable[[], object]
+
+    def take(self, exchange: Exchange) -> bool:
+        """Tell."""
+        self.function()
+        return False
+
+
+@dataclass(frozen=True)
 class CallWhenDone(Action):
     """Nothing goes wrong: somebody is told that the store has answered, before the client hears of it."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from tests.servers.swift import SwiftServer
 
@@ -43,7 +45,7 @@ class Store:
 
     def new_bucket(self) -> str:
         """Make a bucket that nobody else uses."""
-        bucket = f"bucket-{next(_numbers)}"
+        bucket = f"bucket-{os.getpid()}-{next(_numbers)}"
         self.plain.create_bucket(Bucket=bucket)
         return bucket
 
@@ -75,14 +77,22 @@ class Store:
 @contextmanager
 def store_at(url: str, *, name: str, access_key: str, secret_key: str) -> Iterator[Store]:
     """Describe a store that runs."""
-    import boto3
-
-    session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=REGION)
-    client = session.client("s3", endpoint_url=url)
+    client = _plain_client(url, access_key=access_key, secret_key=secret_key)
     try:
         yield Store(name, url, access_key, secret_key, client)
     finally:
         client.close()
+
+
+def _plain_client(url: str, *, access_key: str, secret_key: str) -> Any:
+    """Make a client of which the developer's own settings know nothing."""
+    import boto3
+
+    strangers = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nobodys = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    with mock.patch.dict(os.environ, strangers | nobodys, clear=True):
+        session = boto3.session.Session(access_key, secret_key, region_name=REGION)
+        return session.client("s3", endpoint_url=url)
 
 
 def moto_at(url: str) -> AbstractContextManager[Store]:

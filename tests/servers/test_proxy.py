@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.servers.faults import Answer, Call, CallWhenDone, Corrupt, Cut, Drop, Lie, Silence, Stall
+from tests.servers.faults import Answer, Call, CallFirst, CallWhenDone, Corrupt, Cut, Drop, Lie, Silence, Stall
 from tests.servers.proxy import FaultProxy
 
 BODY = os.urandom(300_000)
@@ -322,6 +322,15 @@ def test_somebody_is_told_when_a_part_has_been_stored(client, proxy, upstream):
     for part in (1, 2, 3, 2):
         ask(client, "PUT", f"/bucket/key?uploadId=x&partNumber={part}", body=BODY)
     assert told == [2]
+
+
+def test_somebody_is_told_before_the_store_is(client, proxy, upstream):
+    told: list[int] = []
+    proxy.add(CallFirst(lambda: told.append(len(upstream.received))), skip=1)
+    for _ in range(3):
+        ask(client, "PUT", "/bucket/key", body=BODY)
+    assert told == [1]
+    assert len(upstream.received) == 3
 
 
 def test_faults_happen_to_the_requests_they_are_for(client, proxy):
