@@ -177,7 +177,7 @@ def _new_client(limits: S3Limits) -> Any:
         config = Config(
             **patience,
             max_pool_connections=limits.pool_connections,
-            request_checksum_calculation="when_required",  # every upload here carries an MD5, which every store takes
+            request_checksum_calculation=_checksums(session),
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
             s3={"addressing_style": addressing_style()} if addressing_style() else {},  # boto3 adds the profile's own
         )
@@ -186,7 +186,24 @@ def _new_client(limits: S3Limits) -> Any:
     made.meta.events.register_first("before-parameter-build.s3", watch.note_object)
     made.meta.events.register_first("needs-retry.s3", watch.judge)
     made.meta.events.register("request-created.s3", watch.log_new_try)
+    made.meta.events.register_last("before-parameter-build", _want_no_checksum_of_a_range)
     return made
+
+
+def _checksums(session: Any) -> str:
+    """When uploads get checksums of boto3's: only on demand, unless the user says otherwise.
+
+    Every upload here carries an MD5, which every store takes; not every store takes the others.
+    """
+    name = "request_checksum_calculation"
+    configured = os.environ.get(f"AWS_{name.upper()}") or session._session.get_scoped_config().get(name)
+    return str(configured or "when_required")
+
+
+def _want_no_checksum_of_a_range(*, params: dict[str, Any], **_: Any) -> None:
+    """Take back what boto3 adds by itself: a store may give the sum of the whole, which boto3 compares with a part."""
+    if "Range" in params:
+        params.pop("ChecksumMode", None)
 
 
 def _check_numbers(session: Any) -> None:

@@ -424,6 +424,20 @@ def test_refused_keys_are_said_with_their_reason_and_not_shown(gate, monkeypatch
     assert "marked" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_a_real_store_refuses_wrong_keys_and_takes_the_right_ones(swift_store, monkeypatch, tmp_path, name):
+    for each, value in swift_store.environment().items():
+        monkeypatch.setenv(each, value)
+    uri = S3Uri(swift_store.new_bucket(), "cat.jpg")
+    (tmp_path / "here").write_bytes(BODY)
+    s3.put(tmp_path / "here", uri)
+    monkeypatch.setenv(name, "another")
+    s3.forget_client()
+    with pytest.raises(AccessRefusedError, match=r"\(403 SignatureDoesNotMatch: the secret key does not bel"):
+        s3.head(uri)
+
+
 @pytest.mark.parametrize("faults", [[], [refuse(404, "NoSuchKey")]], ids=["read", "missing"])
 def test_a_look_that_is_refused_where_reading_is_not_stays_refused(store, faults):
     """A HEAD that is forbidden, and a GET that is not: there is no other reason to be had."""
