@@ -157,7 +157,12 @@ class Exchange:
         for piece in self._tampered(self._body, "request"):
             if not self._reaches_store(self._body.framed(piece)):
                 return self.receive_head()  # it may have said why before it closed
-            if self.store.is_readable() and (head := self.store.read_head()) and head.status != 100:
+            if (
+                not self._body.is_complete
+                and self.store.is_readable()
+                and (head := self.store.read_head())
+                and head.status != 100
+            ):
                 return head
         self._reaches_store(self._body.ending())
         return None

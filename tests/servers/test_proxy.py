@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from tests.servers.faults import Answer, Call, CallFirst, CallWhenDone, Corrupt, Cut, Drop, Lie, Silence, Stall
 from tests.servers.proxy import FaultProxy
+from tests.servers.wire import Stream
 
 BODY = os.urandom(300_000)
 
@@ -153,6 +154,13 @@ def test_a_connection_is_kept_for_the_next_request(client, proxy):
     assert ask(client, "GET", "/bucket/chunked") == (200, BODY)
     assert client.sock.getsockname()[1] == port
     assert [request.method for request in proxy.requests] == ["PUT", "GET", "HEAD", "GET"]
+
+
+def test_a_quick_answer_leaves_the_connection_open(client, upstream, monkeypatch):
+    monkeypatch.setattr(Stream, "is_readable", lambda _: time.sleep(0.05) or True)  # by then the store has answered
+    for _ in range(3):
+        assert ask(client, "PUT", "/bucket/key", body=b"12345") == (200, b"")
+    assert upstream.received == [b"12345"] * 3
 
 
 def test_chunks_pass_in_the_other_direction_too(client, upstream):
