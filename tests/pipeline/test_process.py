@@ -69,6 +69,24 @@ def test_a_signal_ends_all_of_it_with_one_line(bucket, mode, workers, number, st
     assert left == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_nets_own_process_ends_with_a_parent_that_was_killed(bucket, workers):
+    bucket.put_image("luigi.jpg", size=(3000, 2500))  # seconds of work
+    args = [*COMMAND, "--mode", "program", "--workers", workers]
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while no_program_is_left(bucket.local / "stylized"):
+        assert time.monotonic() < deadline, "the net was not begun"
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 5
+    while not no_program_is_left(bucket.local):
+        assert time.monotonic() < deadline, "the net goes on"
+        time.sleep(0.05)
+    assert [path for path in bucket.local.rglob("stylized/*/*") if not is_scratch(path)] == []
+
+
 def no_program_is_left(local: Path) -> bool:
     """Whether no process names the local root in its arguments."""
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
