@@ -104,7 +104,7 @@ def is_scratch(path: str | os.PathLike[str]) -> bool:
 
 def owner() -> str:
     """Name this process as scratch names do, so that `is_abandoned` can tell later whether it is gone."""
-    return f"{_host_token()}-{os.getpid()}-{_start_token(os.getpid())}"
+    return _owner_of(os.getpid())
 
 
 def is_abandoned(path: str | os.PathLike[str], named_owner: str) -> bool:
@@ -260,6 +260,11 @@ def _host_token() -> str:
     with suppress(OSError):
         parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
     return _short_hash("\n".join(parts))
+
+
+@functools.cache
+def _owner_of(pid: int) -> str:
+    return f"{_host_token()}-{pid}-{_start_token(pid)}"
 
 
 def _start_token(pid: int) -> str:
