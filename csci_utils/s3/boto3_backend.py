@@ -175,9 +175,13 @@ class _Sent(io.BytesIO):
         return super().read(size)
 
 
-def _sendable(data: bytes) -> bytes | io.BytesIO:
-    """Send small bodies at once with their headers, and without asking first ("Expect: 100-continue")."""
-    return data if len(data) <= limits().chunk_bytes else _Sent(data)
+def _sendable(data: bytes) -> bytearray | io.BytesIO:
+    """Send small bodies without asking first ("Expect: 100-continue").
+
+    botocore (1.44.5) makes a file of bytes, and asks before it sends any file, a request's time each; a bytearray it
+    sends as it is.
+    """
+    return bytearray(data) if len(data) <= limits().chunk_bytes else _Sent(data)
 
 
 def _asked_why(uri: S3Uri, err: Exception) -> Exception | None:
