@@ -69,29 +69,35 @@ class Digest(Protocol):
         ...
 
 
-class PartsMd5:
-    """The MD5s of a body's parts, all but the last of one size."""
+class PartDigests:
+    """The digests of a body's parts, all but the last of one size.
 
-    def __init__(self, part_bytes: int) -> None:
+    Args:
+        part_bytes: how big a part is.
+        new: begins the digest of a part.
+    """
+
+    def __init__(self, part_bytes: int, new: Callable[[], Digest]) -> None:
         self._part_bytes = part_bytes
-        self._md5s: list[bytes] = []
-        self._md5, self._taken = new_md5(), 0
+        self._new = new
+        self._done: list[bytes] = []
+        self._part, self._taken_bytes = new(), 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take the next bytes."""
         view = memoryview(data)
         while view:
-            if self._taken == self._part_bytes:
-                self._md5s.append(self._md5.digest())
-                self._md5, self._taken = new_md5(), 0
-            now = view[: self._part_bytes - self._taken]
-            self._md5.update(now)
-            self._taken += len(now)
+            if self._taken_bytes == self._part_bytes:
+                self._done.append(self._part.digest())
+                self._part, self._taken_bytes = self._new(), 0
+            now = view[: self._part_bytes - self._taken_bytes]
+            self._part.update(now)
+            self._taken_bytes += len(now)
             view = view[len(now) :]
 
-    def md5s(self) -> list[bytes]:
-        """Return the MD5 of each part; at least one."""
-        return [*self._md5s, self._md5.digest()]
+    def digests(self) -> list[bytes]:
+        """Return the digest of each part; at least one."""
+        return [*self._done, self._part.digest()]
 
 
 class BodyCheck:
@@ -145,10 +151,10 @@ class BodyCheck:
         self._finish = lambda: _compare("MD5 (its ETag)", wanted=wanted, found=md5.hexdigest(), by="etag")
 
     def _by_parts(self, wanted: str, part_bytes: int) -> None:
-        parts = PartsMd5(part_bytes)
+        parts = PartDigests(part_bytes, new_md5)
         self._others.append(parts.update)
         self._finish = lambda: _compare(
-            "MD5 of its parts' MD5s (its ETag)", wanted=wanted, found=etag_of_parts(parts.md5s()), by="etag of parts"
+            "MD5 of its parts' MD5s (its ETag)", wanted=wanted, found=etag_of_parts(parts.digests()), by="etag of parts"
         )
 
     def _by_checksum(self, name: str, wanted: str) -> None:
@@ -164,26 +170,29 @@ def can_check(stored: Stored) -> bool:
     return bool(stored.info.sha256 or md5_in(stored) or set(stored.checksums) & set(_CHECKSUMS))
 
 
-class _Crc32:
+class Crc32:
     """CRC-32 as `hashlib` would have it."""
 
     def __init__(self) -> None:
         self._value = 0
 
     def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
         self._value = zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:
+        """Return the checksum, the highest byte first."""
         return self._value.to_bytes(4, "big")
 
     def hexdigest(self) -> str:
+        """Return it in hexadecimal."""
         return self.digest().hex()
 
 
 _CHECKSUMS: dict[str, Callable[[], Digest]] = {
     "sha256": hashlib.sha256,
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-    "crc32": _Crc32,
+    "crc32": Crc32,
 }
 
 

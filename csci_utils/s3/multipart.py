@@ -6,11 +6,12 @@ import hashlib
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from csci_utils.s3.backend import ObjectInfo, Upload, backend
 from csci_utils.s3.client import limits
-from csci_utils.s3.digests import PartsMd5, etag_of_parts, md5_in
+from csci_utils.s3.digests import Crc32, PartDigests, etag_of_parts, md5_in, new_md5
 from csci_utils.s3.errors import (
     DigestMismatchError,
     ObjectExistsError,
@@ -42,57 +43,55 @@ def put_parts(sending: Sending, *, journal: Path | None) -> ObjectInfo:
     """
     if sending.only_if_absent:
         sending.refuse_existing()  # the store looks again at the end; this saves sending it all in vain
-    parts, sha256 = _read(sending)
-    wanted = Wanted(uri=sending.uri, sha256=sha256, etag=etag_of_parts(parts.md5s), size_bytes=sending.size_bytes)
+    parts = _read(sending)
     tries = Tries()
     while True:
         try:
-            return _put_once(sending, wanted, parts, journal=journal)
+            return _put_once(sending, parts, journal=journal)
         except UploadMissingError as err:  # somebody gave it up
             failure = err
         tries.again(failure)
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """The parts of one file, and where they begin."""
+    """What was read: the digest of the whole, and what shows that a part has not changed since."""
 
-    def __init__(self, path: Path, *, part_bytes: int, md5s: list[bytes]) -> None:
-        self.path = path
-        self.part_bytes = part_bytes
-        self.md5s = md5s
-
-    def read(self, number: int) -> bytes:
-        """Read a part, numbered from 1."""
-        with self.path.open("rb") as file:
-            file.seek((number - 1) * self.part_bytes)
-            return file.read(self.part_bytes)
+    sha256: str
+    part_bytes: int
+    crc32s: list[bytes]
 
 
-def _read(sending: Sending) -> tuple[_Parts, str]:
-    """Read the file once, for the digest of the whole and those of its parts."""
+def _read(sending: Sending) -> _Parts:
+    """Read the file once for its digest, which the store wants to know before it gets a byte.
+
+    The MD5 of a part is left to the thread that sends it, since MD5 is slow; CRC-32 is quick, and tells that thread
+    whether it has the bytes that were digested here.
+    """
     part_bytes = limits().part_bytes
     if sending.size_bytes > part_bytes * _MOST_PARTS:
         part_bytes = -(-sending.size_bytes // (_MOST_PARTS * _MIB)) * _MIB
-    sha256, md5s = hashlib.sha256(), PartsMd5(part_bytes)
+    sha256, crc32s = hashlib.sha256(), PartDigests(part_bytes, Crc32)
     with sending.path.open("rb", buffering=0) as file:
         while chunk := file.read(limits().chunk_bytes):
             sha256.update(chunk)
-            md5s.update(chunk)
+            crc32s.update(chunk)
             check_stopped()
     sending.check_unchanged()
-    return _Parts(sending.path, part_bytes=part_bytes, md5s=md5s.md5s()), sha256.hexdigest()
+    return _Parts(sha256=sha256.hexdigest(), part_bytes=part_bytes, crc32s=crc32s.digests())
 
 
-def _put_once(sending: Sending, wanted: Wanted, parts: _Parts, *, journal: Path | None) -> ObjectInfo:
+def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> ObjectInfo:
     with noted(journal, sending.uri) as note:
         begun_s = time.monotonic()
-        upload = _create(sending, wanted, note)
-        work = _Work(upload, parts)
+        upload = _create(sending, parts, note)
+        work = _Work(sending, upload, parts)
         try:
             note.begun(upload)
             if upload.num_retries:
                 _abort_twins(upload, age_s=time.monotonic() - begun_s)
-            info = _complete(sending, wanted, upload, _send(sending, work))
+            _send(sending, work)
+            info = _complete(sending, work, sha256=parts.sha256)
         except BaseException:
             note.settled = _abort(upload) and work.crew.ended  # a part under way may arrive after all is given up
             raise
@@ -100,16 +99,16 @@ def _put_once(sending: Sending, wanted: Wanted, parts: _Parts, *, journal: Path 
         return info
 
 
-def _create(sending: Sending, wanted: Wanted, note: Note) -> Upload:
+def _create(sending: Sending, parts: _Parts, note: Note) -> Upload:
     try:
-        return backend().create_upload(sending.uri, arguments=sending.arguments(wanted.sha256))
+        return backend().create_upload(sending.uri, arguments=sending.arguments(parts.sha256))
     except S3Error as err:  # where the answer was lost, there may be an upload
         note.settled = not isinstance(err, (StoreTimeoutError, StoreUnreachableError))
         raise
 
 
-def _send(sending: Sending, work: _Work) -> list[str]:
-    """Send all parts, and return their ETags in order."""
+def _send(sending: Sending, work: _Work) -> None:
+    """Send all parts, and tell of the progress."""
     counted = 0
     try:
         with work.crew:
@@ -118,26 +117,33 @@ def _send(sending: Sending, work: _Work) -> list[str]:
                 sending.count(now - counted)
                 counted = now
         sending.check_unchanged()
-    except BaseException as err:
+    except BaseException:
         sending.count(-counted)
-        if isinstance(err, DigestMismatchError):
-            sending.check_unchanged()
         raise
-    return [work.etags[number] for number in sorted(work.etags)]
 
 
 class _Work:
-    """The parts that are still to be sent."""
+    """The parts that are still to be sent, and what the store said of the others.
 
-    def __init__(self, upload: Upload, parts: _Parts) -> None:
+    Attributes:
+        upload: what they belong to.
+        etags: of each part that the store took, by its number, from 1.
+        md5s: of each part that was sent, by its number.
+        sent_bytes: how many bytes the store took.
+        crew: the threads that send.
+    """
+
+    def __init__(self, sending: Sending, upload: Upload, parts: _Parts) -> None:
+        self.upload = upload
         self.etags: dict[int, str] = {}
+        self.md5s: dict[int, bytes] = {}
         self.sent_bytes = 0
-        self._upload = upload
+        self._sending = sending
         self._parts = parts
-        self._numbers = iter(range(1, len(parts.md5s) + 1))
+        self._numbers = iter(range(1, len(parts.crc32s) + 1))
         self._lock = threading.Lock()
         num_threads = max(1, limits().parallel_parts * limits().part_bytes // parts.part_bytes)
-        num_threads = min(num_threads, limits().parallel_parts, len(parts.md5s))
+        num_threads = min(num_threads, limits().parallel_parts, len(parts.crc32s))
         self.crew = Crew(self._run, num_threads=num_threads, patience_s=limits().stop_wait_s)
 
     def wait_beyond(self, sent_bytes: int) -> int:
@@ -148,10 +154,11 @@ class _Work:
     def _run(self, crew: Crew) -> None:
         while (number := self._take()) is not None:
             crew.stop.check()
-            data = self._parts.read(number)
-            etag = self._send_one(number, data)
+            data = self._read(number)
+            md5 = new_md5(data).digest()
+            etag = self._send_one(number, data, md5)
             with self._lock:
-                self.etags[number] = etag
+                self.etags[number], self.md5s[number] = etag, md5
                 self.sent_bytes += len(data)
             crew.notify()
 
@@ -159,14 +166,24 @@ class _Work:
         with self._lock:
             return next(self._numbers, None)
 
-    def _send_one(self, number: int, data: bytes) -> str:
-        md5, tries = self._parts.md5s[number - 1], Tries()
+    def _read(self, number: int) -> bytes:
+        with self._sending.path.open("rb") as file:
+            file.seek((number - 1) * self._parts.part_bytes)
+            data = file.read(self._parts.part_bytes)
+        crc32 = Crc32()
+        crc32.update(data)
+        if crc32.digest() != self._parts.crc32s[number - 1]:
+            raise self._sending.changed()
+        return data
+
+    def _send_one(self, number: int, data: bytes, md5: bytes) -> str:
+        tries = Tries()
         while True:
             try:
-                stored = backend().put_part(self._upload, number, data, md5=md5)
+                stored = backend().put_part(self.upload, number, data, md5=md5)
                 if md5_in(stored) in (None, md5.hex()):
                     return stored.info.etag
-                failure = _damaged(self._upload, number)
+                failure = _damaged(self.upload, number)
             except DigestMismatchError as err:
                 failure = err
             tries.again(failure)
@@ -177,11 +194,14 @@ def _damaged(upload: Upload, number: int) -> DigestMismatchError:
     return said(DigestMismatchError, uri=upload.uri, action=f"write part {number} of it", what=what)
 
 
-def _complete(sending: Sending, wanted: Wanted, upload: Upload, etags: list[str]) -> ObjectInfo:
+def _complete(sending: Sending, work: _Work, *, sha256: str) -> ObjectInfo:
     """Put the parts together; where the answer was lost, look whether it was done."""
+    etags = [work.etags[number] for number in sorted(work.etags)]
+    etag = etag_of_parts([work.md5s[number] for number in sorted(work.md5s)])
+    wanted = Wanted(uri=sending.uri, sha256=sha256, etag=etag, size_bytes=sending.size_bytes)
     try:
-        stored = refusing(sending, lambda absent: backend().complete_upload(upload, etags, only_if_absent=absent))
-    except (UploadMissingError, ObjectExistsError, StoreUnreachableError, StoreTimeoutError) as err:
+        stored = refusing(sending, lambda absent: backend().complete_upload(work.upload, etags, only_if_absent=absent))
+    except S3Error as err:
         lost = not isinstance(err, ObjectExistsError) or err.num_retries
         found = wanted.found() if lost else None
         if found is None:
