@@ -85,6 +85,7 @@ class Exchange:
         self._awaits_permission = "100-continue" in head.get("expect").lower()
         self._body = Body(client, head)
         self._is_used_up = False
+        self._early: Head | None = None
         self.store: Stream
 
     def run(self) -> bool:
@@ -156,20 +157,20 @@ class Exchange:
     def _send_body(self) -> Head | None:
         for piece in self._tampered(self._body, "request"):
             if not self._reaches_store(self._body.framed(piece)):
-                return self.receive_head()  # it may have said why before it closed
-            if (
-                not self._body.is_complete
-                and self.store.is_readable()
-                and (head := self.store.read_head())
-                and head.status != 100
-            ):
-                return head
+                return self._early or self.receive_head()  # it may have said why before it closed
         self._reaches_store(self._body.ending())
-        return None
+        return self._early
 
     def _reaches_store(self, data: bytes) -> bool:
+        """Send what a store takes; False when it has answered before it took all, or closed the connection."""
+        left = memoryview(data)
         try:
-            self.store.sock.sendall(data)
+            while left:
+                answers, _, _ = select.select([self.store.sock], [self.store.sock], [], PATIENCE_S)
+                if answers and (head := self.store.read_head()) and head.status != 100:
+                    self._early = head
+                    return False
+                left = left[self.store.sock.send(left) :]  # some of it: the socket has a time-out
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from tests.servers.faults import Answer, Call, CallFirst, CallWhenDone, Corrupt, Cut, Drop, Lie, Silence, Stall
 from tests.servers.proxy import FaultProxy
-from tests.servers.wire import Stream
+from tests.servers.wire import Body
 
 BODY = os.urandom(300_000)
 
@@ -157,7 +157,13 @@ def test_a_connection_is_kept_for_the_next_request(client, proxy):
 
 
 def test_a_quick_answer_leaves_the_connection_open(client, upstream, monkeypatch):
-    monkeypatch.setattr(Stream, "is_readable", lambda _: time.sleep(0.05) or True)  # by then the store has answered
+    exactly = Body._exactly
+
+    def slowly(self: Body, num_bytes: int) -> Iterator[bytes]:
+        yield from exactly(self, num_bytes)
+        time.sleep(0.05)  # by then the store has answered
+
+    monkeypatch.setattr(Body, "_exactly", slowly)
     for _ in range(3):
         assert ask(client, "PUT", "/bucket/key", body=b"12345") == (200, b"")
     assert upstream.received == [b"12345"] * 3

@@ -106,7 +106,6 @@ class Body:
         self.is_chunked = not is_empty and "chunked" in head.get("transfer-encoding").lower()
         length = "0" if is_empty else head.get("content-length") or ("" if open_ended else "0")
         self.num_bytes = None if self.is_chunked or not length else int(length)
-        self.is_complete = self.num_bytes == 0  # nothing of it is still to be read
         self.ends_with_connection = self.num_bytes is None and not self.is_chunked
 
     def pieces(self) -> Iterator[bytes]:
@@ -130,7 +129,6 @@ class Body:
         while num_bytes:
             piece = self._stream.read_some(min(num_bytes, PIECE_BYTES))
             num_bytes -= len(piece)
-            self.is_complete = num_bytes == 0 and not self.is_chunked
             yield piece
 
     def _chunks(self) -> Iterator[bytes]:
@@ -139,7 +137,6 @@ class Body:
             self._stream.read_line()
         while (line := self._stream.read_line()) != b"\r\n":
             self._trailer += line
-        self.is_complete = True
 
 
 def reset(sock: socket.socket) -> None:
