@@ -94,6 +94,24 @@ def test_the_suffix_chooses_the_engine(small_weights: Path) -> None:
         open_engine(small_weights.with_suffix(".onnx"))
 
 
+@pytest.mark.parametrize(("asked", "used"), [(3, 3), (None, 2), (0, 2)])
+def test_so_many_threads_as_asked_for_style_a_picture(
+    small_weights: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None, used: int
+) -> None:
+    torch.set_num_threads(2)
+    engine = torch_engine.TorchEngine(small_weights, device="cpu", threads=asked)
+    seen: list[int] = []
+    forward = engine._net.forward
+
+    def watched(rgb: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return forward(rgb)
+
+    monkeypatch.setattr(engine._net, "forward", watched)
+    engine.run(PICTURE)
+    assert (seen, engine.threads, torch.get_num_threads()) == ([used], used, 2)
+
+
 @pytest.mark.parametrize("setting", ["tf32", "ieee", "none"])
 def test_the_net_runs_in_full_float32_and_leaves_torch_as_it_was(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, setting: str

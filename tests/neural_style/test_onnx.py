@@ -209,3 +209,20 @@ def test_an_exported_model_gives_the_same_pixels_at_every_size(
         assert np.abs(there.style(picture).astype(int) - back.style(picture)).max() <= 1, size
     export_onnx(small_weights, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == content
+
+
+def test_onnxruntime_is_told_how_many_threads_to_use(
+    make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    asked, session = [], onnxruntime.InferenceSession
+
+    def noting(path: str, options: Any, **more: Any) -> Any:
+        asked.append(options.intra_op_num_threads)
+        return session(path, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noting)
+    model = make_model(1, 3, "h", "w")
+    assert [Stylizer(model, device="cpu", threads=number).description()["threads"] for number in (2, None)] == [2, 0]
+    assert asked == [2, 0]
