@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from csci_utils.io import is_scratch
+from csci_utils.io import is_scratch, read_record, sha256_of
+from csci_utils.s3 import S3Uri, head
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "pipeline", "-i", "luigi.jpg", "-m", "mosaic"]
@@ -96,3 +97,38 @@ def no_program_is_left(local: Path) -> bool:
         except OSError:  # it ended meanwhile
             continue
     return True
+
+
+@pytest.mark.parametrize("publish", [False, True])
+def test_two_processes_that_make_the_same_result_both_end_well_and_one_result_stands(bucket, publish):
+    bucket.put_image("luigi.png", size=(600, 400))
+    args = [sys.executable, "-m", "pipeline", "-i", "luigi.png", "-m", "mosaic", *["--publish"] * publish]
+    processes = [subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    result = bucket.local / "stylized" / "mosaic" / "luigi.png"
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert [out for out, _ in outputs] == [f"{result}\n"] * 2
+    record = read_record(result)
+    assert record is not None
+    assert record["result"]["sha256"] == sha256_of(result)
+    again = subprocess.run(args, capture_output=True, text=True, check=False, timeout=120)
+    assert again.stderr == "style-pipeline: nothing to do: 1 result up to date\n"
+    assert [path for path in bucket.local.rglob("*") if is_scratch(path) or path.suffix == ".lock"] == []
+
+
+def test_a_model_that_is_overwritten_while_the_run_starts_is_the_one_that_is_recorded(bucket, run, monkeypatch):
+    from pipeline import style
+
+    def overwrite_then_build(*args, **kwargs):
+        bucket.put_model("mosaic.pth", seed=4)
+        return build(*args, **kwargs)
+
+    build = style.build
+    monkeypatch.setattr(style, "build", overwrite_then_build)
+    assert run(*COMMAND[3:])[0] == 0
+    record = read_record(bucket.local / "stylized" / "mosaic" / "luigi.jpg")
+    info = head(S3Uri.parse(f"{bucket.root}/saved_models/mosaic.pth"))
+    assert record is not None
+    assert info is not None
+    assert record["made_from"]["model"]["sha256"] == info.sha256
+    assert run(*COMMAND[3:])[2] == ["style-pipeline: nothing to do: 1 result up to date"]

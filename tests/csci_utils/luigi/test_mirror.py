@@ -348,3 +348,24 @@ def test_a_download_that_does_not_say_where_to_is_an_error():
 
     with pytest.raises(NotImplementedError, match="Nowhere does not say its destination"):
         Nowhere().output()
+
+
+def test_an_object_overwritten_between_the_look_and_the_read_is_noticed(store, copy, why, monkeypatch):
+    store.hold(BODY, sha256=True)
+    real, first = copies.head, hashlib.md5(BODY).hexdigest()
+
+    def look_then_overwrite(uri: S3Uri) -> s3.ObjectInfo | None:
+        info = real(uri)
+        store.hold(b"second" * 1000, sha256=True)
+        return info
+
+    monkeypatch.setattr(copies, "head", look_then_overwrite)
+    record = fetch(URI, copy)
+    second = hashlib.md5(b"second" * 1000).hexdigest()
+    assert (copy.read_bytes(), record.etag) == (b"second" * 1000, second)
+    assert why == [
+        f"{copy}: fetched from {URI}: absent",
+        f"{URI}: overwritten while it was fetched: etag {first} -> {second}",
+    ]
+    monkeypatch.undo()
+    assert recorded(copy) == record
