@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,19 @@ def test_without_arguments_and_without_a_configuration_the_call_says_what_to_do(
     assert done.returncode == 40
     assert "PIPELINE_S3_ROOT=s3://BUCKET/PREFIX" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_call_that_is_running_already_ends_with_10(bucket, call, tmp_path):
+    bucket.put_image("luigi.jpg", size=(2000, 1500))
+    line = f"luigi --module pipeline.tasks Stylize --local-scheduler --lock-pid-dir {tmp_path / 'locks'}"
+    first = subprocess.Popen(shlex.split(line), cwd=tmp_path / "away", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(bucket.local.glob("stylized/mosaic/.*")):
+            assert first.poll() is None, "the first was done before the second began"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert call(line).returncode == 10
+    finally:
+        first.communicate(timeout=60)
+    assert first.returncode == 0
