@@ -147,6 +147,15 @@ def test_every_limit_of_the_store_is_a_setting(monkeypatch, name):
     assert read_settings(dotenv=False).s3_limits == S3Limits(**{name: value})
 
 
+def test_every_setting_is_in_the_readme():
+    text = (REPO / "README.md").read_text()
+    names = [
+        *(field.name for field in fields(settings.Settings) if field.name != "s3_limits"),
+        *(f"s3_{n}" for n in LIMITS),
+    ]
+    assert [name for name in names if f"`PIPELINE_{name.upper()}`" not in text] == []
+
+
 def test_a_limit_comes_from_luigi_cfg_dotenv_environment_and_caller_in_that_order(tmp_path, monkeypatch):
     from luigi.configuration import get_config
 
