@@ -35,7 +35,7 @@ class Boto3Backend:
     def head(self, uri: S3Uri, *, part: int | None = None, checksums: bool = False) -> Stored:
         """Send a HeadObject, and where that is refused a GetObject, whose answer says why."""
         asked: dict[str, Any] = {} if part is None else {"PartNumber": part}
-        if checksums:
+        if checksums and client().meta.config.response_checksum_validation == "when_supported":
             asked["ChecksumMode"] = "ENABLED"
         with translated(uri, "look it up"):
             try:

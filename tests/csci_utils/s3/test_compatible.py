@@ -94,6 +94,24 @@ def test_checksums_are_sent_and_asked_for_as_boto3_is_told(
     assert asked == {"ENABLED" if validation == "when_supported" else None}
 
 
+@pytest.mark.parametrize(("validation", "checked_by"), [("when_supported", "crc32"), ("when_required", "size")])
+def test_a_big_object_without_a_digest_is_checked_by_a_checksum_only_where_those_are_wanted(
+    gate, monkeypatch, tmp_path, validation, checked_by
+):
+    s3.use_limits(s3.S3Limits(range_bytes=1024 * 1024))
+    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", validation)
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    s3.forget_client()
+    body = os.urandom(6 * 1024 * 1024)
+    names = {"Bucket": URI.bucket, "Key": URI.key}
+    s3.client().put_object(**names, Body=body, ServerSideEncryption="aws:kms")  # so that the ETag says nothing
+    got = s3.get(URI, tmp_path / "back", seen=s3.head(URI))
+    assert (tmp_path / "back").read_bytes() == body
+    assert got.checked_by == checked_by
+    asked = ["x-amz-checksum-mode" in one.headers for one in gate.passages]
+    assert any(asked) == (validation == "when_supported")
+
+
 def test_without_a_word_of_the_users_uploads_carry_no_checksum_but_the_md5(gate, tmp_path):
     (tmp_path / "here").write_bytes(b"body")
     s3.put(tmp_path / "here", URI)
