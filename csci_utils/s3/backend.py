@@ -87,6 +87,7 @@ class Opened:
         start_byte: the first byte of the object that the body holds.
         length_bytes: how long the body is announced to be, where it is.
         ranged: whether the store gave a part of the object because it was asked to.
+        action: what was wanted, for an error's text, as in "read it".
     """
 
     stored: Stored
@@ -94,6 +95,7 @@ class Opened:
     start_byte: int = 0
     length_bytes: int | None = None
     ranged: bool = False
+    action: str = "read it"
 
 
 @dataclass(frozen=True, kw_only=True)

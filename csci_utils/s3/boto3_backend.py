@@ -222,6 +222,7 @@ def _opened(uri: S3Uri, answer: Mapping[str, Any], *, action: str) -> Opened:
         start_byte=int(found[1]) if found else 0,
         length_bytes=length,
         ranged=found is not None,
+        action=action,
     )
 
 

@@ -33,8 +33,8 @@ def receive(opened: Opened) -> Iterator[bytes]:
             received += len(chunk)
             yield chunk
             check_stopped()
-    if opened.length_bytes is not None:
-        _compare_length(opened, wanted=opened.length_bytes, received=received)
+    if opened.length_bytes not in (None, received):
+        raise _incomplete(opened, f"{opened.length_bytes} bytes were announced and {received} came")
 
 
 def receive_part(opened: Opened, *, wanted_bytes: int) -> Iterator[bytes]:
@@ -52,7 +52,8 @@ def receive_part(opened: Opened, *, wanted_bytes: int) -> Iterator[bytes]:
                 break
             received += len(chunk)
             yield chunk
-    _compare_length(opened, wanted=wanted_bytes, received=received)
+    if received < wanted_bytes:
+        raise _incomplete(opened, f"{wanted_bytes} bytes were asked for and {received} came")
 
 
 def checking(stored: Stored) -> BodyCheck:
@@ -79,10 +80,9 @@ def fetched(stored: Stored, check: BodyCheck, *, otherwise: str) -> FetchedObjec
     return FetchedObject(stored.info, check.sha256, checked_by)
 
 
-def _compare_length(opened: Opened, *, wanted: int, received: int) -> None:
-    if received != wanted:
-        what = f"{wanted} bytes were announced and {received} came; try again"
-        raise DamagedError(said(StoreUnreachableError, uri=opened.stored.info.uri, action="read it", what=what))
+def _incomplete(opened: Opened, what: str) -> DamagedError:
+    uri, action = opened.stored.info.uri, opened.action
+    return DamagedError(said(StoreUnreachableError, uri=uri, action=action, what=f"{what}; try again"))
 
 
 def _part_bytes(stored: Stored) -> int | None:

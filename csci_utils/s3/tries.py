@@ -7,7 +7,7 @@ import random
 
 from csci_utils.s3.client import limits
 from csci_utils.s3.errors import S3Error, StoreTimeoutError
-from csci_utils.s3.threads import pause
+from csci_utils.s3.threads import check_stopped, pause
 
 logger = logging.getLogger("csci_utils.s3")
 
@@ -26,7 +26,9 @@ class Tries:
 
         Raises:
             S3Error: it, where there were tries enough.
+            StoppedError: the call that this thread works for was given up, which may be why the body broke.
         """
+        check_stopped()
         self._stalls += isinstance(error, StoreTimeoutError)
         if self._stalls >= limits().silent_attempts or self._made >= limits().body_attempts:
             raise error
