@@ -195,6 +195,7 @@ _BY_CLASS: dict[str, _Border] = {
     ),
     "FlexibleChecksumError": _Border(DigestMismatchError, "{detail}; try again, then replace the object"),
     "ParamValidationError": _Border(S3Error, "S3 takes no such bucket name or key: {detail}"),
+    "ResponseParserError": _Border(S3Error, "what answered speaks no S3; check the endpoint's address"),
     "NoRegionError": _Border(S3Error, "no region is configured; set AWS_DEFAULT_REGION or the profile's region"),
     "InvalidMaxRetryAttemptsError": _Border(S3Error, "{detail}; check AWS_MAX_ATTEMPTS or the profile's max_attempts"),
     "InvalidRetryModeError": _Border(S3Error, "{detail}; check AWS_RETRY_MODE or the profile's retry_mode"),

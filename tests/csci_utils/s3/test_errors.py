@@ -5,6 +5,7 @@ import re
 
 import botocore.exceptions as foreign
 import pytest
+from botocore.parsers import ResponseParserError
 
 from csci_utils.s3 import S3Uri, errors
 from csci_utils.s3.errors import (
@@ -113,6 +114,7 @@ def test_an_answer_nobody_foresaw_is_quoted():
         (foreign.ParamValidationError(report="Invalid bucket name"), S3Error, "takes no such bucket name or key"),
         (foreign.InvalidConfigError(error_msg="bad file"), S3Error, "bad file; check the AWS configuration"),
         (foreign.HTTPClientError(error="odd"), StoreUnreachableError, "failed"),
+        (ResponseParserError("b'<html>'"), S3Error, "what answered speaks no S3; check the endpoint"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
