@@ -19,6 +19,8 @@ from csci_utils.s3 import (
     S3Limits,
     S3Uri,
 )
+from tests.servers.faults import CallFirst
+from tests.servers.proxy import FaultProxy
 from tests.servers.stores import Store
 
 MIB = 1024 * 1024
@@ -122,6 +124,19 @@ def test_an_object_that_changed_after_the_look_is_fetched_as_it_is_now(uri, tmp_
     sent = s3.put(tmp_path / f"{7 * MIB}", uri)
     assert s3.get(uri, tmp_path / "copy", seen=seen).info == sent
     assert (tmp_path / "copy").read_bytes() == body_of(7 * MIB)
+
+
+def test_an_object_that_changes_between_two_ranges_is_not_mixed(any_store, uri, tmp_path, monkeypatch, pauses):
+    s3.use_limits(SMALL_PARTS)
+    put_in_parts(any_store, uri, body_of(6 * MIB), part_bytes=6 * MIB)
+    new = body_of(7 * MIB)[::-1]
+    with FaultProxy(any_store.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        replace = CallFirst(lambda: put_in_parts(any_store, uri, new, part_bytes=7 * MIB))
+        proxy.add(replace, method="GET", skip=1)
+        got = s3.get(uri, tmp_path / "copy", seen=s3.head(uri))
+        assert got.info == s3.head(uri)
+    assert (tmp_path / "copy").read_bytes() == new
 
 
 def test_a_listing_is_of_the_keys_that_begin_so(uri, file):
