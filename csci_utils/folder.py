@@ -35,11 +35,11 @@ def atomic_folder(
 
     Raises:
         NotADirectoryError: ``target`` is something else than a folder.
+        FileExistsError: it is a folder with something in it and without a flag, so it was not made here.
         FileNotFoundError: the block wrote nothing.
     """
     target = Path(os.path.realpath(target))
-    if target.exists() and not target.is_dir():
-        raise NotADirectoryError(f"{target}: wanted to write a folder, found a file of that name; remove or rename it")
+    _refuse_foreign(target, flag)
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep_once(target.parent)
     scratch = scratch_path(target)
@@ -51,6 +51,7 @@ def atomic_folder(
             check(manifest)
         Path(scratch, flag).write_text(manifest.to_text(), encoding="utf-8")
         _sync_all(scratch)
+        _refuse_foreign(target, flag)
         _place(scratch, target)
     except BaseException:
         discard(scratch)
@@ -71,15 +72,27 @@ def written(scratch: Path, *, target: object, flag: str = FLAG) -> Manifest:
     return manifest
 
 
-def remove_folder(target: str | os.PathLike[str]) -> None:
+def remove_folder(target: str | os.PathLike[str], *, flag: str = FLAG) -> None:
     """Remove a folder so that it is whole until it is gone.
 
     Raises:
         FileNotFoundError: there is none.
+        FileExistsError: it has something in it and no flag, so it was not made here.
     """
-    aside = scratch_path(os.path.realpath(target))
-    os.rename(os.path.realpath(target), aside)
+    target = Path(os.path.realpath(target))
+    _refuse_foreign(target, flag)
+    aside = scratch_path(target)
+    os.rename(target, aside)
     discard(aside)
+
+
+def _refuse_foreign(target: Path, flag: str) -> None:
+    """What has no flag is none of ours, which appear with it: a wrong path must not cost somebody's pictures."""
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"{target}: wanted to write a folder, found a file of that name; remove or rename it")
+    if target.is_dir() and not Path(target, flag).is_file() and any(target.iterdir()):
+        what = f"there is a folder without the flag {flag}, so it was not made here"
+        raise FileExistsError(f"{target}: {what}; remove it, or choose another path")
 
 
 def _sync_all(folder: Path) -> None:

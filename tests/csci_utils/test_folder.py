@@ -234,6 +234,32 @@ def test_a_file_in_the_way_is_named_before_anything_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["made"]
 
 
+def test_a_folder_that_was_not_made_here_is_not_replaced(tmp_path):
+    """A wrong path must not cost somebody's pictures."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "cat.jpg").write_bytes(b"mine")
+    with (
+        pytest.raises(
+            FileExistsError, match="pictures: there is a folder without the flag _SUCCESS, so it was not made"
+        ),
+        atomic_folder(tmp_path / "pictures"),
+    ):
+        pytest.fail("the block must not run")
+    assert content(tmp_path) == {"pictures/cat.jpg": b"mine"}
+
+
+def test_a_folder_that_somebody_made_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(FileExistsError, match="made: there is a folder without the flag"):
+        make_and_then(tmp_path / "made", lambda _: fill(tmp_path / "made", {"cat.jpg": b"mine"}))
+    assert content(tmp_path) == {"made/cat.jpg": b"mine"}
+
+
+def test_an_empty_folder_is_nobodys_loss(tmp_path):
+    (tmp_path / "made").mkdir()
+    make(tmp_path / "made", NEW)
+    assert state(tmp_path / "made") == "new"
+
+
 def test_a_linked_folder_is_replaced_where_it_is(tmp_path, target):
     (tmp_path / "link").symlink_to(target)
     make(tmp_path / "link", NEW)
