@@ -15,7 +15,9 @@ import pytest
 from csci_utils import io
 from csci_utils.io import (
     atomic_path,
+    is_abandoned,
     is_scratch,
+    owner,
     read_record,
     record_path,
     scratch_path,
@@ -348,3 +350,27 @@ def test_a_scratch_folder_is_discarded_with_all_that_is_in_it(tmp_path):
     io.discard(tmp_path / "scratch")
     io.discard(tmp_path / "never was")
     assert names(tmp_path) == []
+
+
+def test_an_owner_is_gone_when_its_process_is(tmp_path):
+    process, scratch = start_writer(tmp_path / "cat.jpg")
+    named = scratch.name.partition("~scratch-")[2].rpartition("-")[0]
+    assert not is_abandoned(scratch, named)
+    stop(process)
+    assert is_abandoned(scratch, named)
+    assert not is_abandoned(scratch, owner())
+    assert not is_abandoned(scratch, "nobody")
+
+
+def test_a_forked_process_has_a_name_of_its_own():
+    read, write = os.pipe()
+    mine = owner()
+    child = os.fork()
+    if child == 0:
+        os.write(write, owner().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100).decode().split("-")[1] == str(child)
+    assert mine == owner()
+    os.close(read)
+    os.close(write)

@@ -311,3 +311,58 @@ def test_logs_are_warnings(store, pauses, caplog, tmp_path):
     store.faults.append(cut(BODY, after=1))
     s3.get(URI, tmp_path / "copy")
     assert {record.levelno for record in caplog.records if record.name == "csci_utils.s3"} == {logging.WARNING}
+
+
+# --- objects of others in parts
+
+PARTS = [BODY[:40_000], BODY[40_000:80_000], BODY[80_000:]]
+
+
+def etag_of(parts: list[bytes]) -> str:
+    return f'"{hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"'
+
+
+def tell_sizes(store, *, first: int, last: int, count: int | None = None) -> None:
+    headers = {} if count is None else {"x-amz-mp-parts-count": str(count)}
+    store.at("?partNumber=1", lambda handler: handler.begin(200, first, {"ETag": '"x"', **headers}))
+    store.at("?partNumber=3", lambda handler: handler.begin(200, last, {"ETag": '"x"', **headers}))
+
+
+@pytest.mark.parametrize("count", [3, None], ids=["told", "not-told"])
+def test_an_object_in_parts_of_one_size_is_checked_by_their_digests(store, tmp_path, count):
+    store.hold(BODY, ETag=etag_of(PARTS))
+    tell_sizes(store, first=40_000, last=len(PARTS[2]), count=count)
+    assert s3.get(URI, tmp_path / "copy").checked_by == "etag of parts"
+    assert len(store.requests) == 3
+
+
+def test_an_object_in_one_part_needs_no_more_requests(store, tmp_path):
+    store.hold(BODY, ETag=etag_of([BODY]))
+    assert s3.get(URI, tmp_path / "copy").checked_by == "etag of parts"
+    assert store.requests == ["GET /bucket/images/cat.jpg"]
+
+
+def test_a_wrong_bit_in_one_part_is_noticed(store, pauses, tmp_path):
+    store.hold(BODY, ETag=etag_of(PARTS))
+    for _ in range(5):
+        tell_sizes(store, first=40_000, last=len(PARTS[2]))
+    store.at("GET /bucket/images/cat.jpg", *[give(corrupted(BODY))] * 5)
+    with pytest.raises(DigestMismatchError, match="the store says MD5 of its parts' MD5s"):
+        s3.get(URI, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count"),
+    [(40_000, 40_000, None), (len(BODY), len(BODY), None), (40_000, len(PARTS[2]), 4), (10_000, 82_400, None)],
+    ids=["other-sum", "no-parts-told", "other-count", "last-is-larger"],
+)
+def test_parts_of_unknown_size_leave_only_the_length(store, tmp_path, first, last, count):
+    store.hold(BODY, ETag=etag_of(PARTS))
+    tell_sizes(store, first=first, last=last, count=count)
+    assert s3.get(URI, tmp_path / "copy").checked_by == "size"
+
+
+def test_a_store_that_refuses_to_tell_of_parts_leaves_only_the_length(store, tmp_path):
+    store.hold(BODY, ETag=etag_of(PARTS))
+    store.at("?partNumber=1", refuse(400, "InvalidArgument"))
+    assert s3.get(URI, tmp_path / "copy").checked_by == "size"

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import signal
+import threading
+import time
+
+import pytest
+
+from csci_utils import s3
+from csci_utils.io import is_scratch
+from csci_utils.s3 import ObjectMissingError, S3Limits, S3Uri
+from tests.csci_utils.fake_store import NOTHING_THERE, cut_after, refuse, stall_after, stay_silent, tampered, wait_until
+
+BODY = hashlib.shake_256(b"many").digest(50_000)
+
+
+@pytest.fixture
+def full(store):
+    """The store, with an object for every key."""
+    s3.use_limits(S3Limits(parallel_objects=4, chunk_bytes=10_000))
+    store.hold(BODY, sha256=True)
+    return store
+
+
+def pairs(folder, num: int = 10) -> list[tuple[S3Uri, object]]:
+    return [(S3Uri("bucket", f"{n}.jpg"), folder / f"{n}.jpg") for n in range(num)]
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def no_threads() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("s3-")]
+
+
+def test_many_objects_come_in_the_order_of_their_pairs(full, tmp_path):
+    moved: list[int] = []
+    got = list(s3.get_many(pairs(tmp_path / "in"), on_bytes=moved.append))
+    assert [(outcome.uri, outcome.path) for outcome in got] == pairs(tmp_path / "in")
+    assert {outcome.result().sha256 for outcome in got} == {hashlib.sha256(BODY).hexdigest()}
+    assert {path.read_bytes() for path in (tmp_path / "in").iterdir()} == {BODY}
+    assert names(tmp_path / "in") == sorted(f"{n}.jpg" for n in range(10))
+    assert len(full.requests) == 10
+    assert sum(moved) == 10 * len(BODY)
+    assert no_threads()
+
+
+def test_many_files_go(full, tmp_path):
+    for _, path in pairs(tmp_path):
+        path.write_bytes(path.name.encode())
+    sent = list(s3.put_many(pairs(tmp_path)))
+    assert [outcome.result().uri for outcome in sent] == [uri for uri, _ in pairs(tmp_path)]
+    assert sorted(full.received) == sorted(path.name.encode() for _, path in pairs(tmp_path))
+
+
+def test_nothing_is_no_work(full):
+    assert list(s3.get_many([])) == []
+    assert list(s3.put_many([])) == []
+
+
+def test_one_failure_does_not_stop_the_others(full, tmp_path):
+    full.at("GET /bucket/3.jpg", NOTHING_THERE)
+    full.at("GET /bucket/5.jpg", cut_after(100))
+    got = list(s3.get_many(pairs(tmp_path)))
+    assert [n for n, outcome in enumerate(got) if outcome.error is not None] == [3]
+    assert isinstance(got[3].error, ObjectMissingError)
+    with pytest.raises(ObjectMissingError, match=r"s3://bucket/3\.jpg"):
+        got[3].result()
+    assert names(tmp_path) == sorted(f"{n}.jpg" for n in range(10) if n != 3)
+
+
+def test_a_file_that_is_missing_is_one_failure_too(full, tmp_path):
+    for _, path in pairs(tmp_path)[1:]:
+        path.write_bytes(b"x")
+    sent = list(s3.put_many(pairs(tmp_path)))
+    assert [type(outcome.error) for outcome in sent] == [FileNotFoundError, *[type(None)] * 9]
+
+
+def test_an_older_file_stays_when_its_object_cannot_be_fetched(full, tmp_path):
+    (tmp_path / "0.jpg").write_bytes(b"old")
+    full.at("GET /bucket/0.jpg", refuse(403, "AccessDenied"))
+    (outcome,) = s3.get_many(pairs(tmp_path, 1))
+    assert isinstance(outcome.error, PermissionError)
+    assert (tmp_path / "0.jpg").read_bytes() == b"old"
+    assert names(tmp_path) == ["0.jpg"]
+
+
+def test_the_first_outcome_does_not_wait_for_the_last(full, tmp_path):
+    full.at("GET /bucket/9.jpg", stay_silent)
+    got = s3.get_many(pairs(tmp_path))
+    assert next(got).path.name == "0.jpg"
+    full.released.set()
+    got.close()
+
+
+def test_pairs_are_read_as_they_are_needed(full, tmp_path):
+    taken = []
+
+    def endless():
+        for n in itertools.count():
+            taken.append(n)
+            yield S3Uri("bucket", f"{n}"), tmp_path / f"{n}"
+
+    got = s3.get_many(endless())
+    assert next(got).path.name == "0"
+    got.close()
+    assert no_threads()
+    assert len(taken) < 1000
+
+
+def test_an_error_of_the_pairs_is_the_callers(full, tmp_path):
+    def broken():
+        yield from pairs(tmp_path, 2)
+        raise ValueError("no more pairs")
+
+    with pytest.raises(ValueError, match="no more pairs"):
+        list(s3.get_many(broken()))
+    assert no_threads()
+
+
+def test_a_reader_that_goes_away_ends_the_threads(full, tmp_path):
+    for n in range(1, 10):
+        full.at(f"GET /bucket/{n}.jpg", stall_after(10_000))
+    got = s3.get_many(pairs(tmp_path))
+    next(got)
+    wait_until(lambda: len(full.requests) >= 4)
+    time.sleep(0.2)
+    start = time.monotonic()
+    got.close()
+    wait_until(no_threads, timeout_s=1)
+    assert time.monotonic() - start < 2
+    assert names(tmp_path) == ["0.jpg"]
+
+
+@pytest.mark.parametrize("size", ["small", "in-ranges"])
+def test_ctrl_c_ends_soon_and_leaves_no_half_objects(full, tmp_path, size):
+    if size == "in-ranges":
+        s3.use_limits(S3Limits(parallel_objects=3, chunk_bytes=10_000, range_bytes=20_000, parallel_ranges=2))
+    for n in range(1, 10):
+        full.at(f"GET /bucket/{n}.jpg", stall_after(10_000))
+    threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(s3.get_many(pairs(tmp_path)))
+    assert time.monotonic() - start < 4
+    wait_until(no_threads, timeout_s=1)
+    assert names(tmp_path) == ["0.jpg"]
+
+
+def test_a_failure_leaves_no_scratch_file(full, tmp_path):
+    full.at("GET /bucket/0.jpg", *[tampered(lambda data: data[:-1] + b"?")] * 9)
+    (outcome,) = s3.get_many(pairs(tmp_path, 1))
+    assert isinstance(outcome.error, s3.DigestMismatchError)
+    assert not [path for path in tmp_path.iterdir() if is_scratch(path)]
+
+
+def test_big_files_of_a_group_leave_no_parts_when_stopped(full, tmp_path):
+    s3.use_limits(S3Limits(parallel_objects=2, multipart_bytes=20_000, part_bytes=20_000, parallel_parts=2))
+    for _, path in pairs(tmp_path):
+        path.write_bytes(BODY)
+    sent = s3.put_many(pairs(tmp_path), journal=tmp_path / "journal")
+    next(sent)
+    sent.close()
+    wait_until(no_threads)
+    assert full.parts == {}
+    assert names(tmp_path / "journal") == []

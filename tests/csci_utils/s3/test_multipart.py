@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from csci_utils import s3
+from csci_utils.s3 import (
+    AccessRefusedError,
+    DigestMismatchError,
+    ObjectExistsError,
+    S3Error,
+    S3Limits,
+    S3Uri,
+    StoreUnreachableError,
+)
+from tests.csci_utils.fake_store import (
+    abort_upload,
+    begin_upload,
+    complete_upload,
+    hang_up,
+    lose_answer,
+    refuse,
+    stay_silent,
+    take_damaged,
+    take_part,
+    wait_until,
+)
+
+URI = S3Uri("bucket", "big.pth")
+PART = 40_000
+BODY = hashlib.shake_256(b"parts").digest(4 * PART + 1234)
+LIMITS = {"multipart_bytes": PART, "part_bytes": PART, "parallel_parts": 2, "chunk_bytes": 10_000}
+BEGIN, COMPLETE, ABORT = "POST /bucket/big.pth?uploads", "POST /bucket/big.pth?uploadId=upload-1", "DELETE"
+THIRD = "PUT /bucket/big.pth?partNumber=3&uploadId=upload-1"
+
+
+@pytest.fixture
+def empty(store):
+    """The store, with nothing in it."""
+    s3.use_limits(S3Limits(**LIMITS))
+    store.body = None
+    return store
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "big.pth"
+    path.write_bytes(BODY)
+    return path
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "journal"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "csci_utils.s3"]
+
+
+def notes(journal: Path) -> list[str]:
+    return [path.name for path in journal.iterdir()] if journal.is_dir() else []
+
+
+def no_threads() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("s3-")]
+
+
+def test_a_big_file_goes_in_parts(empty, file, journal):
+    moved, seen = [], []
+    empty.at(THIRD, lambda handler: (seen.append(notes(journal)), take_part(handler)))
+    sent = s3.put(file, URI, on_bytes=moved.append, journal=journal)
+    assert empty.body == BODY
+    assert sent == s3.head(URI)
+    assert sent.etag.endswith("-5")
+    assert sent.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert sum(moved) == len(BODY)
+    assert sorted(empty.received) == sorted(BODY[at : at + PART] for at in range(0, len(BODY), PART))
+    assert len(seen[0]) == 1
+    assert notes(journal) == []
+    assert no_threads()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [take_damaged, refuse(400, "BadDigest"), refuse(400, "IncompleteBody"), refuse(503, "SlowDown"), hang_up],
+    ids=["taken-damaged", "bad-digest", "incomplete", "503", "hang-up"],
+)
+def test_a_part_that_fails_is_sent_again(empty, file, fault):
+    empty.at(THIRD, fault, fault)
+    moved: list[int] = []
+    s3.put(file, URI, on_bytes=moved.append)
+    assert empty.body == BODY
+    assert empty.requests.count(THIRD) == 3
+    assert sum(moved) == len(BODY)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "match"),
+    [
+        (take_damaged, DigestMismatchError, r"write part 3 of it: the store took other bytes than were sent"),
+        (
+            refuse(400, "BadDigest"),
+            DigestMismatchError,
+            r"part 3 of it: other bytes arrived .*400 BadDigest",
+        ),
+        (refuse(403, "AccessDenied"), AccessRefusedError, r"write part 3 of it: the store refused"),
+        (hang_up, StoreUnreachableError, r"write part 3 of it: .* closed the connection"),
+    ],
+    ids=["taken-damaged", "bad-digest", "refused", "hang-up"],
+)
+def test_a_part_that_fails_every_time_leaves_nothing(empty, file, journal, fault, error, match):
+    empty.at(THIRD, *[fault] * 40)
+    moved: list[int] = []
+    with pytest.raises(error, match=match):
+        s3.put(file, URI, on_bytes=moved.append, journal=journal)
+    assert empty.parts == {}
+    assert empty.body is None
+    assert notes(journal) == []
+    assert sum(moved) == 0
+    assert no_threads()
+
+
+def test_a_file_that_changes_while_its_parts_are_sent_is_refused(empty, file):
+    def change(handler) -> None:
+        file.write_bytes(b"x" * len(BODY))
+        take_part(handler)
+
+    s3.use_limits(S3Limits(**{**LIMITS, "parallel_parts": 1}))
+    empty.at(THIRD, change)
+    with pytest.raises(S3Error, match=r"big\.pth changed while it was sent; send it again"):
+        s3.put(file, URI)
+    assert (empty.parts, empty.body) == ({}, None)
+
+
+def test_a_file_that_changes_with_its_last_part_is_refused(empty, file):
+    def change(handler) -> None:
+        file.write_bytes(b"x" * len(BODY))
+        take_part(handler)
+
+    empty.at("partNumber=5&uploadId=upload-1", change)
+    with pytest.raises(S3Error, match=r"big\.pth changed while it was sent; send it again"):
+        s3.put(file, URI)
+    assert (empty.parts, empty.body) == ({}, None)
+
+
+def test_a_failing_abort_is_logged_and_hides_nothing(empty, caplog, file, journal):
+    empty.at(THIRD, refuse(403, "AccessDenied"))
+    empty.at("uploadId=upload-1", refuse(403, "AccessDenied"))
+    empty.at(f"{ABORT} /bucket/big.pth?uploadId=upload-1", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessRefusedError, match=r"write part \d of it"):
+        s3.put(file, URI, journal=journal)
+    assert any("wanted to give up its multipart upload" in line for line in lines(caplog))
+    assert len(notes(journal)) == 1  # for the next start
+
+
+def test_an_upload_that_somebody_else_gives_up_is_begun_again(empty, caplog, file):
+    def given_up(handler) -> None:
+        handler.store.parts.clear()
+        take_part(handler)
+
+    empty.at(THIRD, given_up)
+    s3.put(file, URI)
+    assert empty.body == BODY
+    assert empty.requests.count(BEGIN) == 2
+    assert "the store knows no such multipart upload (404 NoSuchUpload)" in lines(caplog)[-1]
+
+
+# --- lost answers
+
+
+def test_an_upload_whose_completion_was_lost_is_complete(empty, file):
+    empty.at(COMPLETE, lose_answer(complete_upload))
+    assert s3.put(file, URI) == s3.head(URI)
+    assert empty.body == BODY
+
+
+def test_a_completion_that_does_not_happen_is_an_error(empty, file):
+    empty.at(COMPLETE, *[hang_up] * 9)
+    with pytest.raises(StoreUnreachableError, match="complete it"):
+        s3.put(file, URI)
+    assert (empty.parts, empty.body) == ({}, None)
+
+
+def test_an_upload_whose_beginning_was_lost_leaves_no_twin(empty, file):
+    empty.at(BEGIN, lose_answer(begin_upload))
+    s3.put(file, URI)
+    assert empty.body == BODY
+    assert empty.parts == {}
+
+
+def test_a_completed_object_that_is_another_is_removed(empty, file):
+    def other(handler) -> None:
+        parts = handler.store.parts["upload-1"]
+        parts[2] = b"x" * PART
+        complete_upload(handler)
+
+    empty.at(COMPLETE, other)
+    with pytest.raises(DigestMismatchError, match="the store took some with"):
+        s3.put(file, URI)
+    assert empty.body is None
+
+
+# --- only where there is nothing
+
+
+def test_a_big_file_is_not_sent_where_there_is_an_object(empty, file):
+    empty.hold(b"other", sha256=True)
+    with pytest.raises(ObjectExistsError, match=r"there is an object already \(etag"):
+        s3.put(file, URI, only_if_absent=True)
+    assert empty.received == []
+
+
+def test_an_object_that_comes_while_parts_are_sent_stays(empty, file):
+    conditions = []
+
+    def other(handler) -> None:
+        conditions.append(handler.headers["If-None-Match"])
+        handler.store.hold(b"other", sha256=True)
+        refuse(412, "PreconditionFailed")(handler)
+
+    empty.at(COMPLETE, other)
+    with pytest.raises(ObjectExistsError, match="there is an object already"):
+        s3.put(file, URI, only_if_absent=True)
+    assert conditions == ["*"]
+    assert empty.body == b"other"
+    assert empty.parts == {}
+
+
+# --- being stopped
+
+
+def test_ctrl_c_while_parts_are_sent_leaves_none(empty, file, journal):
+    s3.use_limits(S3Limits(**LIMITS, stop_wait_s=0.3))
+    empty.at(THIRD, stay_silent)
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        s3.put(file, URI, journal=journal)
+    assert (empty.parts, empty.body) == ({}, None)
+    assert len(notes(journal)) == 1  # a part was under way: the next start looks again
+    empty.released.set()
+    wait_until(no_threads)
+
+
+def test_ctrl_c_between_parts_is_clean(empty, file, journal):
+    def stop(_num: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        s3.put(file, URI, journal=journal, on_bytes=stop)
+    assert (empty.parts, empty.body) == ({}, None)
+    assert notes(journal) == []
+
+
+# --- what a kill left
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from csci_utils import s3
+s3.use_limits(s3.S3Limits(multipart_bytes=40_000, part_bytes=40_000))
+def stop(_num): os.kill(os.getpid(), signal.SIGKILL)
+s3.put(sys.argv[1], s3.S3Uri("bucket", "big.pth"), on_bytes=stop, journal=Path(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def killed(empty, file, journal):
+    """The store and the journal after a process was killed in the middle of its parts."""
+    repo = Path(__file__).parents[3]
+    args = [sys.executable, "-c", KILLED, str(file), str(journal)]
+    done = subprocess.run(args, cwd=repo, timeout=60, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(empty.parts) == ["upload-1"]
+    assert len(notes(journal)) == 1
+    return empty
+
+
+def test_the_next_start_gives_up_what_a_kill_left(killed, journal):
+    assert s3.sweep_uploads(journal) == [URI]
+    assert killed.parts == {}
+    assert notes(journal) == []
+    assert s3.sweep_uploads(journal) == []
+
+
+def test_an_upload_that_was_completed_after_all_is_no_error(killed, journal):
+    killed.parts.clear()
+    assert s3.sweep_uploads(journal) == [URI]
+    assert notes(journal) == []
+
+
+def rewrite(journal: Path, **facts: object) -> None:
+    (note,) = journal.iterdir()
+    note.write_text(json.dumps({**json.loads(note.read_text()), **facts}))
+
+
+def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(killed, journal):
+    rewrite(journal, upload_id=None)
+    killed.parts["upload-9"] = {}
+    assert s3.sweep_uploads(journal) == [URI]
+    assert killed.parts == {}
+
+
+def test_what_was_begun_long_before_is_not_touched(killed, journal):
+    rewrite(journal, upload_id=None, since_s=json.loads(next(journal.iterdir()).read_text())["since_s"] + 3600)
+    assert s3.sweep_uploads(journal) == [URI]
+    assert list(killed.parts) == ["upload-1"]
+
+
+def test_the_upload_of_a_live_process_stays(killed, file, journal):
+    rewrite(journal, upload_id=None)
+    swept = []
+    killed.at(
+        "partNumber=3&uploadId=upload-2", lambda handler: (swept.extend(s3.sweep_uploads(journal)), take_part(handler))
+    )
+    s3.put(file, URI, journal=journal)
+    assert swept == [URI]
+    assert killed.body == BODY
+    assert "DELETE /bucket/big.pth?uploadId=upload-1" in killed.requests
+    assert "DELETE /bucket/big.pth?uploadId=upload-2" not in killed.requests
+
+
+def test_what_the_store_refuses_is_kept_for_the_next_start(killed, caplog, journal):
+    killed.at("DELETE /bucket/big.pth?uploadId=upload-1", refuse(403, "AccessDenied"))
+    assert s3.sweep_uploads(journal) == []
+    assert len(notes(journal)) == 1
+    assert "the next start tries again" in lines(caplog)[-1]
+    assert s3.sweep_uploads(journal) == [URI]
+
+
+def test_a_note_about_another_store_waits_until_it_is_old(killed, caplog, journal):
+    rewrite(journal, endpoint="http://127.0.0.1:1")
+    assert s3.sweep_uploads(journal) == []
+    assert len(notes(journal)) == 1
+    rewrite(journal, since_s=0)
+    s3.sweep_uploads(journal)
+    assert notes(journal) == []
+    assert "http://127.0.0.1:1" in lines(caplog)[-1]
+    assert list(killed.parts) == ["upload-1"]
+
+
+def test_a_note_that_cannot_be_read_goes_with_its_owner(killed, journal):
+    (note,) = journal.iterdir()
+    note.write_text("{")
+    assert s3.sweep_uploads(journal) == []
+    assert notes(journal) == []
+
+
+def test_a_journal_that_is_not_there_is_empty(journal):
+    assert s3.sweep_uploads(journal) == []
+
+
+def test_a_note_holds_no_login(empty, file, journal, monkeypatch):
+    seen = []
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", empty.url.replace("http://", "http://user:hunter2@"))
+    s3.forget_client()
+    empty.at(THIRD, lambda handler: (seen.append(next(journal.iterdir()).read_text()), take_part(handler)))
+    s3.put(file, URI, journal=journal)
+    assert seen
+    assert "hunter2" not in seen[0]
+
+
+def test_an_abort_that_comes_twice_is_no_error(empty, caplog, file):
+    empty.at(THIRD, refuse(403, "AccessDenied"))
+    empty.at("DELETE /bucket/big.pth?uploadId=upload-1", lose_answer(abort_upload))
+    with pytest.raises(AccessRefusedError):
+        s3.put(file, URI)
+    assert empty.parts == {}
+    assert not any("give up" in line and "wanted to" in line for line in lines(caplog))
