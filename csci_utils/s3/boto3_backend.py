@@ -7,6 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -215,9 +216,9 @@ def _if_absent(only_if_absent: bool) -> dict[str, str]:
 
 def _opened(uri: S3Uri, answer: Mapping[str, Any], *, action: str) -> Opened:
     length, found = answer.get("ContentLength"), _RANGE.fullmatch(str(answer.get("ContentRange", "")))
-    size_bytes = int(found[3]) if found else int(length or 0)
+    stored = _stored(uri, answer, size_bytes=int(found[3]) if found else int(length or 0))
     return Opened(
-        stored=_stored(uri, answer, size_bytes=size_bytes),
+        stored=replace(stored, checksums={}) if found else stored,  # those of a range would be the range's
         body=_Body(answer["Body"], uri=uri, action=action),
         start_byte=int(found[1]) if found else 0,
         length_bytes=length,

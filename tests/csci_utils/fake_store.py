@@ -192,9 +192,10 @@ def abort_upload(handler: Any) -> None:
 
 def list_uploads(handler: Any) -> None:
     key, since = handler.query["prefix"], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    found = {**dict.fromkeys(handler.store.parts, key), "of-a-longer-key": f"{key}-longer"}
     listed = "".join(
-        f"<Upload><Key>{key}</Key><UploadId>{upload_id}</UploadId><Initiated>{since}</Initiated></Upload>"
-        for upload_id in handler.store.parts
+        f"<Upload><Key>{name}</Key><UploadId>{upload_id}</UploadId><Initiated>{since}</Initiated></Upload>"
+        for upload_id, name in found.items()
     )
     handler.answer(200, f"<R><IsTruncated>false</IsTruncated>{listed}</R>")
 

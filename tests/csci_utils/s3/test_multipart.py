@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -140,6 +141,22 @@ def test_a_file_that_changes_while_its_parts_are_sent_is_refused(empty, file):
     assert (empty.parts, empty.body) == ({}, None)
 
 
+def test_a_change_that_leaves_no_trace_in_the_files_time_is_noticed_too(empty, file):
+    def change(handler) -> None:
+        state = file.stat()
+        with file.open("r+b") as changed:
+            changed.seek(4 * PART)
+            changed.write(b"x")
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        take_part(handler)
+
+    s3.use_limits(S3Limits(**{**LIMITS, "parallel_parts": 1}))
+    empty.at(THIRD, change)
+    with pytest.raises(S3Error, match=r"big\.pth changed while it was sent; send it again"):
+        s3.put(file, URI)
+    assert (empty.parts, empty.body) == ({}, None)
+
+
 def test_a_file_that_changes_with_its_last_part_is_refused(empty, file):
     def change(handler) -> None:
         file.write_bytes(b"x" * len(BODY))
@@ -180,6 +197,7 @@ def test_an_upload_whose_completion_was_lost_is_complete(empty, file):
     empty.at(COMPLETE, lose_answer(complete_upload))
     assert s3.put(file, URI) == s3.head(URI)
     assert empty.body == BODY
+    assert empty.requests.count(BEGIN) == 1
 
 
 def test_a_completion_that_does_not_happen_is_an_error(empty, file):
@@ -305,8 +323,10 @@ def rewrite(journal: Path, **facts: object) -> None:
 def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(killed, journal):
     rewrite(journal, upload_id=None)
     killed.parts["upload-9"] = {}
+    killed.at("DELETE /bucket/big.pth?uploadId=upload-1", refuse(404, "NoSuchUpload"))
     assert s3.sweep_uploads(journal) == [URI]
-    assert killed.parts == {}
+    assert list(killed.parts) == ["upload-1"]  # which the store says is gone
+    assert not any("of-a-longer-key" in line for line in killed.requests)
 
 
 def test_what_was_begun_long_before_is_not_touched(killed, journal):

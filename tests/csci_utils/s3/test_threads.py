@@ -48,6 +48,18 @@ def test_an_error_that_nobody_waited_for_is_told_at_the_end():
         time.sleep(0.05)
 
 
+def test_an_error_of_one_thread_ends_the_others_though_nobody_waits():
+    def work(crew: Crew) -> None:
+        if threading.current_thread().name == "s3-0":
+            raise ValueError("broken")
+        wait_until(crew.stop.is_set)
+
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="broken"), crew(work):
+        pass
+    assert time.monotonic() - start < 2
+
+
 def test_threads_that_end_without_a_result_are_a_defect():
     with pytest.raises(RuntimeError, match="every thread ended"), crew(lambda _crew: None) as threads:
         threads.wait_for(lambda: False)

@@ -360,6 +360,7 @@ def test_parts_of_unknown_size_leave_only_the_length(store, tmp_path, first, las
     store.hold(BODY, ETag=etag_of(PARTS))
     tell_sizes(store, first=first, last=last, count=count)
     assert s3.get(URI, tmp_path / "copy").checked_by == "size"
+    assert len(store.requests) == 3
 
 
 def test_a_store_that_refuses_to_tell_of_parts_leaves_only_the_length(store, tmp_path):
