@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
@@ -179,7 +180,10 @@ def _ask_for(scheduler_url: str | None) -> None:
     if scheduler_url is None or not scheduler_url.startswith(("http://", "https://")):
         return
     try:
-        urllib.request.urlopen(scheduler_url, timeout=_FIRST_ANSWER_S).close()
+        parts = urllib.parse.urlsplit(scheduler_url)
+        # Without its login, which luigi sends and urllib takes for a part of the host's name: a 401 is an answer, too.
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        urllib.request.urlopen(address, timeout=_FIRST_ANSWER_S).close()
     except urllib.error.HTTPError as err:  # it answered
         err.close()
     except (OSError, ValueError) as err:

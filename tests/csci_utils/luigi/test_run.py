@@ -322,6 +322,11 @@ def luigid(tmp_path_factory):
     process.wait()
 
 
+def test_a_scheduler_may_want_a_login(folder, luigid):
+    address = luigid.replace("://", "://u:hunter2@")
+    assert build([Write(folder=folder, name="login")], scheduler_url=address).exit_status is ExitStatus.OK
+
+
 def test_failures_travel_through_a_scheduler_elsewhere(folder, luigid):
     tasks = [Write(folder=folder, name="a", fault="store"), Write(folder=folder, name="b")]
     result = build(tasks, workers=2, scheduler_url=luigid)
