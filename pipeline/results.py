@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from csci_utils.io import read_record, sha256_of
-from csci_utils.s3 import ObjectInfo
+from csci_utils.s3 import ObjectInfo, S3Uri
 from pipeline.names import model_file_name
 
 RECORD_FORMAT = 1
@@ -55,8 +55,13 @@ class Source:
         names = {field.name for field in fields(cls)}
         if not isinstance(found, dict) or set(found) != names:
             return None
-        texts = (found[name] for name in names - {"size_bytes"})
-        return cls(**found) if all(isinstance(text, str) for text in texts) else None
+        if not all(isinstance(found[name], str) for name in names - {"size_bytes"}):
+            return None
+        try:
+            S3Uri.parse(found["uri"])
+        except ValueError:
+            return None
+        return cls(**found)
 
 
 def result_name(image: str, model: str, *, max_side: int | None, suffix: str) -> str:

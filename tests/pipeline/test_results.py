@@ -101,9 +101,12 @@ def test_a_file_that_is_not_the_one_that_was_made_is_made_again(result, inputs, 
 
 
 HALF = {"uri": "s3://bucket/x", "etag": "e", "sha256": None, "size_bytes": 3, "checked_by": "size"}
+NOWHERE = HALF | {"sha256": "a", "uri": "nowhere"}
 
 
-@pytest.mark.parametrize("broken", [{}, {"image": 3}, {"image": {"uri": "x"}}, {"image": HALF}, []], ids=repr)
+@pytest.mark.parametrize(
+    "broken", [{}, {"image": 3}, {"image": {"uri": "x"}}, {"image": HALF}, {"image": NOWHERE}, []], ids=repr
+)
 def test_a_record_of_another_shape_is_no_record(result, inputs, broken):
     sources = {name: source(info, info.sha256) for name, info in inputs.items()}
     record = make_record(result, inputs=sources, parameters=PARAMETERS, made_by={})
