@@ -47,6 +47,8 @@ def put_files(files: Sequence[Path], *, folder: str | None, replace: bool, tell:
     Raises:
         CannotPutError: a file is none, or nobody can tell where it goes; nothing was sent.
     """
+    if settings.current().offline:
+        raise CannotPutError("put sends files to S3, and --offline asks it nothing; leave --offline out")
     sendings = _sendings(files, folder=folder)
     journal = settings.current().journal
     sweep_uploads(journal)

@@ -37,6 +37,8 @@ def remove_with_results(names: Sequence[str], *, published: bool, dry_run: bool,
         CannotRemoveError: it is not below the local root.
         S3Error: the store refused; what is not told as removed is still there.
     """
+    if published and settings.current().offline:
+        raise CannotRemoveError("--published removes results from S3, and --offline asks it nothing; leave one out")
     wanted = with_results(_below_root(find_file(name)) for name in names)
     for path in wanted:
         if published and path.is_relative_to(stylized_folder()):
@@ -55,9 +57,11 @@ def with_results(paths: Iterable[Path]) -> list[Path]:
     waiting = list(found)
     while waiting:
         path = waiting.pop()
-        known, digest = _address_of(path), sha256_of(path)
+        address = _address_of(path)
+        # A result has become an input under another name. A picture of the same bytes is another picture.
+        digest = sha256_of(path) if path.is_relative_to(stylized_folder()) else None
         for result, sources in made_from.items():
-            if result not in found and any(each.uri == known or each.sha256 == digest for each in sources):
+            if result not in found and any(each.uri == address or each.sha256 == digest for each in sources):
                 found[result] = None
                 waiting.append(result)
     return list(reversed(found))

@@ -286,6 +286,24 @@ def test_what_was_made_from_a_removed_result_goes_too(bucket, run):
     assert "images/again/luigi.jpg" in bucket.files()
 
 
+def test_results_of_another_picture_with_the_same_bytes_stay(bucket, run):
+    bucket.put_image("twin.jpg")  # as luigi.jpg
+    run("-i", "luigi.jpg", "-i", "twin.jpg", "-m", "mosaic")
+    assert run("remove", "images/luigi.jpg")[0] == 0
+    assert [name for name in bucket.files() if name.endswith(".jpg")] == [
+        "images/twin.jpg",
+        "stylized/mosaic/twin.jpg",
+    ]
+
+
+def test_removing_from_s3_and_asking_nothing_contradict_each_other(bucket, run):
+    run(*STYLE)
+    status, _, err = run("remove", "mosaic/luigi.jpg", "--published", "--offline")
+    assert (status, len(err)) == (2, 1)
+    assert "--offline" in err[0]
+    assert RESULT in bucket.files()
+
+
 def test_published_results_are_removed_when_asked(results, run):
     run("-i", "luigi.jpg", "-m", "mosaic", "--publish")
     run("remove", "mosaic/luigi.jpg")

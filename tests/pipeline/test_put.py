@@ -70,6 +70,7 @@ def test_a_folder_can_be_named(files, run, folder):
         (["put", "--as", "../images", "mine/sea.png"], "--as wants images, saved_models, styles or datasets/NAME"),
         (["put", "mine/.hidden.png"], "'.hidden.png' cannot name a file: a name that begins with a dot"),
         (["put", "mine/sea.png", "mine/more/sea.png"], "'mine/sea.png' and 'mine/more/sea.png' would both become"),
+        (["put", "--offline", "mine/sea.png"], "put sends files to S3, and --offline asks it nothing"),
         (["put"], "Missing argument 'FILE...'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
