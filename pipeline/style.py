@@ -18,6 +18,9 @@ from pipeline.plan import Step, StyleJob, bytes_to_fetch, hint, owner_of, plan
 BRINGERS = 8
 """Published results fetched at once."""
 
+SCHEDULERS = ("http://", "https://", "http+unix://")
+"""How the address of a luigid begins; luigi takes a minute to find anything else useless."""
+
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
@@ -56,6 +59,14 @@ def _refuse_contradictions(job: StyleJob) -> None:
         raise PipelineError("--publish sends results to S3, and --offline asks it nothing; leave one of them out")
     if job.scheduler and not job.publish:
         raise PipelineError("--scheduler shares the work with other hosts, which share results in S3: add --publish")
+    if job.scheduler and job.force:
+        raise PipelineError(
+            "--force makes all of it again on each host, --scheduler once in all; leave one of them out"
+        )
+    if job.scheduler and not job.scheduler.startswith(SCHEDULERS):
+        raise PipelineError(
+            "--scheduler wants an address that begins with http://, such as http://HOST:8082; correct it"
+        )
 
 
 def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None], tell: Tell) -> int:
@@ -77,6 +88,8 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
         brought, failed = _bring(done, tell=tell)
     for task_id, failure in outcome.failures.items():
         tell(f"error: {_named(task_id, wanted)}{failure.sentence}")
+    for address in _gone(steps, outcome):
+        tell(f"error: {address} was removed from S3 meanwhile; put it there, and run it again")
     there = [step for step in done if step.path not in failed]
     for step in there:
         result(step.path)
@@ -108,6 +121,12 @@ def _bring(steps: Sequence[Step], *, tell: Tell) -> tuple[set[str], dict[str, Ex
     with ThreadPoolExecutor(max_workers=BRINGERS) as bringers:
         list(bringers.map(bring, wanted))
     return {step.path for step in wanted} - set(failed), failed
+
+
+def _gone(steps: Sequence[Step], outcome: RunResult) -> list[str]:
+    """The addresses of inputs that the look saw and the run did not."""
+    sources = {source.task_id: source for step in steps for source in step.task.requires().values()}
+    return [str(sources[task_id].uri) for task_id in outcome.missing if task_id in sources]
 
 
 def _named(task_id: str, steps: Sequence[Step]) -> str:

@@ -122,3 +122,18 @@ def test_sharing_the_work_without_sharing_the_results_is_refused(bucket, run):
     status, _, err = run("-i", "luigi.jpg", "-m", "mosaic", "--scheduler", "http://127.0.0.1:9")
     assert (status, len(err)) == (2, 1)
     assert "add --publish" in err[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--scheduler", "localhost:8082"), "--scheduler wants an address that begins with http://"),
+        (("--scheduler", "u:hunter2@localhost:8082"), "--scheduler wants an address that begins with http://"),
+        (("--scheduler", "http://127.0.0.1:9", "--force"), "--force makes all of it again on each host"),
+    ],
+)
+def test_what_hosts_cannot_share_is_refused_at_once(bucket, run, args, said):
+    status, _, err = run("-i", "luigi.jpg", "-m", "mosaic", "--publish", *args)
+    assert (status, len(err)) == (2, 1)
+    assert said in err[0]
+    assert "hunter2" not in err[0]

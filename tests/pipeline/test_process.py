@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from csci_utils.io import is_scratch, read_record, sha256_of
-from csci_utils.s3 import S3Uri, head
+from csci_utils.s3 import S3Uri, delete, head
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "pipeline", "-i", "luigi.jpg", "-m", "mosaic"]
@@ -114,6 +114,20 @@ def test_two_processes_that_make_the_same_result_both_end_well_and_one_result_st
     again = subprocess.run(args, capture_output=True, text=True, check=False, timeout=120)
     assert again.stderr == "style-pipeline: nothing to do: 1 result up to date\n"
     assert [path for path in bucket.local.rglob("*") if is_scratch(path) or path.suffix == ".lock"] == []
+
+
+def test_an_input_that_is_removed_while_the_run_starts_is_named(bucket, run, monkeypatch):
+    from pipeline import style
+
+    def remove_then_build(*args, **kwargs):
+        delete(S3Uri.parse(f"{bucket.root}/images/luigi.jpg"))
+        return build(*args, **kwargs)
+
+    build = style.build
+    monkeypatch.setattr(style, "build", remove_then_build)
+    status, out, err = run(*COMMAND[3:])
+    assert (status, out) == (20, [])
+    assert err[0].startswith(f"style-pipeline: error: {bucket.root}/images/luigi.jpg was removed from S3 meanwhile")
 
 
 def test_a_model_that_is_overwritten_while_the_run_starts_is_the_one_that_is_recorded(bucket, run, monkeypatch):
