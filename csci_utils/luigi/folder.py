@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NoReturn
 
-from luigi.local_target import LocalFileSystem
 from luigi.target import FileSystemTarget
 
 from csci_utils.folder import atomic_folder, remove_folder, written
-from csci_utils.io import discard, is_scratch, scratch_path, sweep_once
-from csci_utils.luigi.target import ExactKeyS3Client
+from csci_utils.io import is_scratch
+from csci_utils.luigi.filesystem import AtomicFileSystem, ExactKeyS3Client, local_scratch
 from csci_utils.manifest import FLAG, FolderDamagedError, Manifest, files_below, read_flag
 from csci_utils.remote_folder import fetch_folder, read_remote_flag, remove_remote_folder, send_folder
 from csci_utils.s3 import S3Uri, head, list_objects
@@ -55,7 +53,7 @@ class _Folder(FileSystemTarget):
 class FolderTarget(_Folder):
     """A local folder that is there when its flag is."""
 
-    fs = LocalFileSystem()
+    fs = AtomicFileSystem()
 
     def exists(self) -> bool:
         """Tell whether the flag is there, by one look."""
@@ -153,16 +151,12 @@ class S3FolderTarget(_Folder):
             FileNotFoundError: nothing was written, or nothing that fits the pattern.
             S3Error: the store refused or failed.
         """
-        scratch = scratch_path(Path(tempfile.gettempdir(), Path(self.uri.key).name))
-        sweep_once(scratch.parent)
-        try:
+        with local_scratch(self.uri.key) as scratch:
             scratch.mkdir()
             yield str(scratch)
             manifest = written(scratch, target=self.path, flag=self.flag)
             self._check_written(manifest)
             send_folder(scratch, self.uri, manifest=manifest, flag=self.flag)
-        finally:
-            discard(scratch)
 
     def files(self) -> dict[str, S3Uri]:
         """Return the files that belong to the folder and fit the pattern: where each lies, by name.

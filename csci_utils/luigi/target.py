@@ -10,19 +10,27 @@ from __future__ import annotations
 import functools
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from luigi.contrib.s3 import AtomicS3File, S3Client, S3Target
-from luigi.format import FileWrapper, Format, Nop
+from luigi.contrib.s3 import AtomicS3File, S3Target
+from luigi.format import FileWrapper, Format, Nop, OutputPipeProcessWrapper
 from luigi.local_target import LocalTarget, atomic_file
 from luigi.target import AtomicLocalFile
 
 from csci_utils.io import discard, publish, scratch_path
-from csci_utils.s3 import S3Uri, client, get, head, put, translated
+from csci_utils.luigi.filesystem import AtomicFileSystem, ExactKeyS3Client, local_scratch
+from csci_utils.s3 import S3Uri, get, head, put
+
+__all__ = [
+    "BaseAtomicProviderLocalTarget",
+    "ExactKeyS3Client",
+    "ExactKeyS3Target",
+    "SuffixPreservingLocalTarget",
+    "suffix_preserving_atomic_file",
+]
 
 
 class _TidyFile(AtomicLocalFile):
@@ -73,22 +81,69 @@ def _tidied(provider: type[AtomicLocalFile]) -> Any:
     return provider if issubclass(provider, _TidyFile) else type(provider.__name__, (_TidyFile, provider), {})
 
 
+def _way(mode: str, path: str) -> str:
+    """Return "r" or "w"; whether bytes or text go that way is the format's affair."""
+    way = mode.replace("b", "").replace("t", "")
+    if way not in ("r", "w"):
+        raise ValueError(f"{path}: wanted mode 'r' or 'w', found {mode!r}")
+    return way
+
+
+class _Program(OutputPipeProcessWrapper):
+    """A program (gzip) between a block and a file: luigi's ends with the block, and forgets the file behind it."""
+
+    file: _TidyFile
+
+    def close(self) -> None:
+        """End the program; whatever fails on the way leaves nothing behind."""
+        try:
+            super().close()
+        except BaseException:
+            self.file.drop()
+            raise
+
+    def abort(self) -> None:
+        """End the program without publishing."""
+        try:
+            super().abort()
+        finally:
+            self.file.drop()
+
+
+def _writer(format: Format, file: _TidyFile) -> Any:
+    """Return what a format makes of a file to write to."""
+    writer: Any = format.pipe_writer(file)
+    link = writer
+    while link is not None and link is not file:
+        inside = getattr(link, "__dict__", {})
+        if type(link) is OutputPipeProcessWrapper:
+            link.__class__ = _Program  # the format has made it, and would take no other
+            inside["file"] = file
+        link = inside.get("_stream")
+    return writer
+
+
 class BaseAtomicProviderLocalTarget(LocalTarget):
     """A local target whose way of writing atomically can be chosen: `atomic_provider`, in a subclass."""
 
     atomic_provider: type[AtomicLocalFile] = atomic_file
+    fs = AtomicFileSystem()
 
     def exists(self) -> bool:
         """Tell whether the file is there; a bracket in a picture's name is no wildcard."""
         return os.path.exists(self.path)
 
     def open(self, mode: str = "r") -> Any:
-        """Open for reading as `LocalTarget` does, for writing through `atomic_provider`."""
-        if mode.replace("b", "").replace("t", "") != "w":
-            return super().open(mode)
+        """Open for reading as `LocalTarget` does, for writing through `atomic_provider`.
+
+        Raises:
+            ValueError: the mode is neither.
+        """
+        if _way(mode, self.path) == "r":
+            return super().open("r")
         self._refuse_folder()
         self.makedirs()
-        return self.format.pipe_writer(_tidied(self.atomic_provider)(self.path))
+        return _writer(self.format, _tidied(self.atomic_provider)(self.path))
 
     @contextmanager
     def temporary_path(self) -> Iterator[str]:
@@ -125,65 +180,13 @@ class SuffixPreservingLocalTarget(BaseAtomicProviderLocalTarget):
     atomic_provider = suffix_preserving_atomic_file
 
 
-class ExactKeyS3Client(S3Client):
-    """luigi's S3 client on this process's one client: exact keys, verified transfers, no ``[s3]`` section.
-
-    It holds nothing, so tasks that hold it can be pickled and forked.
-    """
-
-    def __init__(self) -> None:
-        self._options: dict[str, Any] = {}
-
-    @property  # type: ignore[misc]  # luigi's can be set; ours is the process's own
-    def s3(self) -> Any:
-        """A boto3 resource, for what luigi does itself (listings, copies)."""
-        import boto3
-
-        with translated("S3", "set it up"):
-            resource = boto3.session.Session().resource("s3")
-        resource.meta.client = client()
-        return resource
-
-    def exists(self, path: str) -> bool:
-        """Tell by one HEAD whether there is an object of exactly this key."""
-        return head(S3Uri.parse(path)) is not None
-
-    def get_key(self, path: str) -> Any:
-        """Return boto3's summary of the object, None when there is none."""
-        uri = S3Uri.parse(path)
-        return self.s3.ObjectSummary(uri.bucket, uri.key) if head(uri) is not None else None
-
-    def get(self, s3_path: str, destination_local_path: str) -> None:
-        """Fetch an object, checked."""
-        get(S3Uri.parse(s3_path), destination_local_path)
-
-    def put(self, local_path: str, destination_s3_path: str, **kwargs: Any) -> None:
-        """Send a file, with its digest."""
-        put(local_path, S3Uri.parse(destination_s3_path), extra=kwargs)
-
-    def put_multipart(self, local_path: str, destination_s3_path: str, part_size: int = 0, **kwargs: Any) -> None:
-        """Send a file, in parts where it is big."""
-        self.put(local_path, destination_s3_path, **kwargs)
-
-    def remove(self, path: str, recursive: bool = True, skip_trash: bool = True) -> bool:
-        """Remove the object of exactly this key (luigi's removes all that lies under it); False when there is none."""
-        uri = S3Uri.parse(path)
-        if head(uri) is None:
-            return False
-        with translated(uri, "remove it"):
-            client().delete_object(Bucket=uri.bucket, Key=uri.key)
-        return True
-
-    def mkdir(self, path: str, parents: bool = True, raise_if_exists: bool = False) -> None:
-        """Do nothing: S3 has no folders, and luigi's marker objects would be taken for pictures."""
-
-
 class _S3File(_TidyFile, AtomicS3File):
     """A local scratch file that is sent to S3 when its block ends well."""
 
     def generate_tmp_path(self, path: str) -> str:
         """Name the scratch file, in the system's folder for such."""
-        return str(_local_scratch(path))
+        with local_scratch(path) as scratch:
+            return str(scratch)  # a name so far, that nothing bears
 
     def move_to_final_destination(self) -> None:
         """Send, then remove the scratch file."""
@@ -211,31 +214,20 @@ class ExactKeyS3Target(S3Target):
 
         Raises:
             ObjectMissingError: there is no such object to read.
+            ValueError: the mode is neither.
         """
-        if mode not in ("r", "w"):
-            raise ValueError(f"{self.path}: wanted mode 'r' or 'w', found {mode!r}")
-        if mode == "w":
-            return self.format.pipe_writer(_S3File(self.path, self.fs, **self.s3_options))
-        scratch = _local_scratch(self.path)
-        try:
+        if _way(mode, self.path) == "w":
+            return _writer(self.format, _S3File(self.path, self.fs, **self.s3_options))
+        with local_scratch(self.path) as scratch:
             get(self.uri, scratch)
-            file = io.BufferedReader(io.FileIO(scratch, "r"))
-        finally:
-            discard(scratch)  # the open file stays readable
+            file = io.BufferedReader(io.FileIO(scratch, "r"))  # stays readable without its name
         return self.format.pipe_reader(FileWrapper(file))
 
     @contextmanager
     def temporary_path(self) -> Iterator[str]:
         """Yield a local path (luigi's is one in S3 that no tool can write); what is there at the end is sent."""
-        scratch = _local_scratch(self.path)
-        try:
+        with local_scratch(self.path) as scratch:
             yield str(scratch)
             if not scratch.is_file():
                 raise FileNotFoundError(f"{self.path}: nothing was written to its temporary path {scratch.name}")
             put(scratch, self.uri, extra=self.s3_options)
-        finally:
-            discard(scratch)
-
-
-def _local_scratch(path: str) -> Path:
-    return scratch_path(Path(tempfile.gettempdir(), Path(path).name))

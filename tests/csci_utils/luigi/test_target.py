@@ -3,8 +3,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import pickle
-import tempfile
 from pathlib import Path
 
 import luigi.configuration
@@ -14,7 +12,7 @@ from luigi.local_target import atomic_file
 
 from csci_utils import s3
 from csci_utils.io import is_scratch
-from csci_utils.luigi import target as target_module
+from csci_utils.luigi import filesystem
 from csci_utils.luigi.target import (
     BaseAtomicProviderLocalTarget,
     ExactKeyS3Client,
@@ -24,192 +22,7 @@ from csci_utils.luigi.target import (
 )
 from csci_utils.s3 import ObjectMissingError, S3Error, S3Uri
 from tests.csci_utils.fake_store import refuse
-
-KINDS = ["base", "suffix", "s3"]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Where a target's files and its scratch files lie."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-@pytest.fixture(params=KINDS)
-def make(request, folder):
-    """Make a target of each kind that does not exist yet."""
-    if request.param == "s3":
-        request.getfixturevalue("bucket")
-        return lambda name="a cat.jpg", **kw: ExactKeyS3Target(f"s3://bucket/images/{name}", **kw)
-    kind = {"base": BaseAtomicProviderLocalTarget, "suffix": SuffixPreservingLocalTarget}[request.param]
-    return lambda name="a cat.jpg", **kw: kind(str(folder / name), **{"format": luigi.format.Nop, **kw})
-
-
-def leftovers(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != "a cat.jpg")
-
-
-def write(target, body: bytes) -> None:
-    with target.open("w") as file:
-        file.write(body)
-
-
-def write_temporary(target, body: bytes) -> None:
-    with target.temporary_path() as path:
-        Path(path).write_bytes(body)
-
-
-def read(target) -> bytes:
-    with target.open("r") as file:
-        return file.read()
-
-
-def write_half_and_raise(target, fault: BaseException) -> None:
-    with target.open("w") as file:
-        file.write(b"half")
-        raise fault
-
-
-def temporary_half_and_raise(target, fault: BaseException) -> None:
-    with target.temporary_path() as path:
-        Path(path).write_bytes(b"half")
-        raise fault
-
-
-# --- one contract for every kind of target (all that luigi's FileSystemTargetTestMixin checks, and more)
-
-
-def test_a_target_exists_once_it_is_written(make, folder):
-    target = make()
-    assert not target.exists()
-    write(target, b"new")
-    assert target.exists()
-    assert read(target) == b"new"
-    assert leftovers(folder) == []
-
-
-def test_nothing_is_there_before_the_file_is_closed(make, folder):
-    target = make()
-    file = target.open("w")
-    file.write(b"new")
-    assert not target.exists()
-    file.close()
-    assert target.exists()
-    assert leftovers(folder) == []
-    file.close()  # once more does no harm
-    assert read(target) == b"new"
-
-
-@pytest.mark.parametrize("half", [write_half_and_raise, temporary_half_and_raise], ids=["open", "temporary-path"])
-@pytest.mark.parametrize("fault", [OSError("disk full"), KeyboardInterrupt("stop")], ids=["disk-full", "ctrl-c"])
-@pytest.mark.parametrize("old", [None, b"old"], ids=["new", "replace"])
-def test_a_failed_write_publishes_nothing_and_leaves_nothing(make, folder, half, fault, old):
-    target = make()
-    if old is not None:
-        write(target, old)
-    with pytest.raises(type(fault), match=str(fault)) as caught:
-        half(target, fault)
-    assert leftovers(folder) == []
-    del caught  # which kept all objects of the failed block alive: nothing waits for the garbage collector
-    assert target.exists() == (old is not None)
-    assert old is None or read(target) == old
-
-
-def test_a_file_that_is_never_closed_publishes_nothing(make, folder):
-    target = make()
-    file = target.open("w")
-    file.write(b"half")
-    del file
-    assert leftovers(folder) == []
-    assert not target.exists()
-
-
-@pytest.mark.parametrize("body", [b"", b"\r\n\x00\xff\n", b"a\n" * 100_000], ids=["empty", "any-bytes", "long"])
-def test_bytes_come_back_as_they_went(make, body):
-    target = make()
-    write(target, body)
-    assert read(target) == body
-
-
-def test_text_comes_back_as_it_went(make):
-    target = make(format=luigi.format.UTF8)
-    with target.open("w") as file:
-        file.write("Grüße\n猫\n")
-    with target.open("r") as file:
-        assert list(file) == ["Grüße\n", "猫\n"]
-
-
-def test_gzip_comes_back_as_it_went(make):
-    target = make("words.gz", format=luigi.format.Gzip)
-    with target.open("w") as file:
-        file.write(b"words" * 100)
-    with target.open("r") as file:
-        assert file.read() == b"words" * 100
-
-
-def test_reading_what_is_not_there_says_so(make, folder):
-    with pytest.raises(FileNotFoundError, match="a cat.jpg"):
-        make().open("r")
-    assert leftovers(folder) == []
-
-
-def test_another_mode_is_refused(make):
-    with pytest.raises(Exception, match="mode"):
-        make().open("q")
-
-
-def test_a_temporary_path_becomes_the_target(make, folder):
-    target = make()
-    with target.temporary_path() as path:
-        assert not target.exists()
-        Path(path).write_bytes(b"new")
-    assert read(target) == b"new"
-    assert leftovers(folder) == []
-
-
-def test_writing_nothing_to_a_temporary_path_is_an_error(make, folder):
-    target = make()
-    with pytest.raises(FileNotFoundError, match="a cat.jpg: nothing was written"), target.temporary_path():
-        pass
-    assert not target.exists()
-    assert leftovers(folder) == []
-
-
-def test_an_empty_file_written_on_purpose_is_a_file(make):
-    target = make()
-    with target.temporary_path() as path:
-        Path(path).touch()
-    assert read(target) == b""
-
-
-def test_a_target_can_be_removed(make):
-    target = make()
-    write(target, b"new")
-    target.remove()
-    assert not target.exists()
-
-
-def test_a_target_can_be_written_again(make):
-    target = make()
-    write(target, b"old")
-    write(target, b"new")
-    assert read(target) == b"new"
-
-
-def test_a_target_can_be_pickled(make):
-    target = make()
-    write(target, b"new")
-    again = pickle.loads(pickle.dumps(target))
-    assert again.exists()
-    assert read(again) == b"new"
-
-
-def test_brackets_in_a_name_are_no_wildcards(make, caplog):
-    assert not make("cat[1]*.jpg").exists()
-    assert [record for record in caplog.records if record.name.startswith("luigi")] == []
-
+from tests.csci_utils.luigi.writing import leftovers, read, write, write_temporary
 
 # --- local targets
 
@@ -347,7 +160,7 @@ def test_options_reach_the_store(bucket):
 
 
 def test_making_a_target_makes_no_client_and_reads_no_s3_section(monkeypatch):
-    monkeypatch.setattr(target_module, "client", lambda: pytest.fail("no client is needed yet"))
+    monkeypatch.setattr(filesystem, "client", lambda: pytest.fail("no client is needed yet"))
     monkeypatch.setattr(luigi.configuration, "get_config", lambda: pytest.fail("no configuration is needed"))
     target = ExactKeyS3Target("s3://bucket/cat.jpg")
     assert target.format is luigi.format.Nop
