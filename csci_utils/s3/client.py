@@ -73,7 +73,7 @@ class S3Limits:
     silent_attempts: int = 3
     body_attempts: int = 5
     chunk_bytes: int = 1024 * 1024
-    pool_connections: int = 32
+    pool_connections: int = 64
     range_bytes: int = 32 * 1024 * 1024
     parallel_ranges: int = 4
     multipart_bytes: int = 8 * 1024 * 1024

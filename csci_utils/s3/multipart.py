@@ -154,13 +154,16 @@ class _Work:
     def _run(self, crew: Crew) -> None:
         while (number := self._take()) is not None:
             crew.stop.check()
-            data = self._read(number)
-            md5 = new_md5(data).digest()
-            etag = self._send_one(number, data, md5)
-            with self._lock:
-                self.etags[number], self.md5s[number] = etag, md5
-                self.sent_bytes += len(data)
+            self._move(number)  # which holds the part's bytes no longer than it must
             crew.notify()
+
+    def _move(self, number: int) -> None:
+        data = self._read(number)
+        md5 = new_md5(data).digest()
+        etag = self._send_one(number, data, md5)
+        with self._lock:
+            self.etags[number], self.md5s[number] = etag, md5
+            self.sent_bytes += len(data)
 
     def _take(self) -> int | None:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
 _SLICE_S = 0.1
 _here = threading.local()
@@ -16,15 +16,12 @@ class StoppedError(BaseException):
 
 
 class Stop:
-    """A sign to end, seen by the threads of one call and of the calls that those make."""
+    """A sign to end, seen by the threads of one call, and by those of the calls that those make."""
 
-    def __init__(self, parent: Stop | None = None) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._set = False
-        self._wakers: dict[int, Callable[[], object]] = {}
-        self._numbers = iter(range(2**63))
-        self._leave = parent.waking(self.set) if parent is not None else nullcontext()
-        self._leave.__enter__()
+        self._wakers: dict[object, Callable[[], object]] = {}
 
     def set(self) -> None:
         """Give the sign, and wake what waits."""
@@ -32,8 +29,7 @@ class Stop:
             self._set = True
             wakers = list(self._wakers.values())
         for wake in wakers:
-            with suppress(Exception):
-                wake()
+            _call(wake)
 
     def is_set(self) -> bool:
         """Tell whether the sign was given."""
@@ -47,20 +43,22 @@ class Stop:
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
         """Call ``wake``, from whichever thread, when the sign is given while the block runs (or was already)."""
+        key = object()
         with self._lock:
-            number = next(self._numbers)
-            self._wakers[number] = wake
+            self._wakers[key] = wake
         if self._set:
-            wake()
+            _call(wake)
         try:
             yield
         finally:
             with self._lock:
-                self._wakers.pop(number, None)
+                self._wakers.pop(key, None)
 
-    def close(self) -> None:
-        """Hear no more of the parent."""
-        self._leave.__exit__(None, None, None)
+
+def _call(wake: Callable[[], object]) -> None:
+    """Wake somebody, who may be awake or gone already."""
+    with suppress(Exception):
+        wake()
 
 
 def stopped() -> bool:
@@ -100,16 +98,17 @@ class Crew:
     """
 
     def __init__(self, work: Callable[[Crew], None], *, num_threads: int, patience_s: float) -> None:
-        self.stop = Stop(getattr(_here, "stop", None))
+        self.stop = Stop()
         self._patience_s = patience_s
         self._work = work
         self._changed = threading.Condition()
+        self._ties = ExitStack()
         self._error: BaseException | None = None
         self._threads = [threading.Thread(target=self._run, name=f"s3-{n}", daemon=True) for n in range(num_threads)]
 
     def __enter__(self) -> Crew:
-        self._waking = self.stop.waking(self.notify)
-        self._waking.__enter__()
+        self._ties.enter_context(self.stop.waking(self.notify))
+        self._ties.enter_context(waking(self.stop.set))
         try:
             for thread in self._threads:
                 thread.start()
@@ -158,8 +157,7 @@ class Crew:
                 if thread.ident is not None:
                     thread.join(max(0.0, end_s - time.monotonic()) if hurried else None)
         finally:
-            self._waking.__exit__(None, None, None)
-            self.stop.close()
+            self._ties.close()
 
     def _run(self) -> None:
         _here.stop = self.stop

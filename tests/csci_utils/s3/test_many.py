@@ -3,8 +3,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +170,32 @@ def test_big_files_of_a_group_leave_no_parts_when_stopped(full, tmp_path):
     wait_until(no_threads)
     assert full.parts == {}
     assert names(tmp_path / "journal") == []
+
+
+FORK = """
+import multiprocessing, sys
+from pathlib import Path
+from csci_utils import s3
+s3.use_limits(s3.S3Limits(range_bytes=10_000, chunk_bytes=5_000))
+def fetch(name):
+    folder = Path(sys.argv[1], name)
+    got = s3.get_many((s3.S3Uri("bucket", f"{n}"), folder / f"{n}") for n in range(6))
+    return [outcome.result().sha256 for outcome in got]
+first = fetch("parent")
+got = s3.get_many((s3.S3Uri("bucket", f"{n}"), Path(sys.argv[1], "open", f"{n}")) for n in range(6))
+next(got)  # threads of the parent are at work while it forks
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(set(map(tuple, pool.map(fetch, ["one", "two"]))) == {tuple(first)}, flush=True)
+print(len(list(got)))
+"""
+
+
+def test_forked_workers_have_threads_of_their_own(full, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "True\n5\n", done.stderr

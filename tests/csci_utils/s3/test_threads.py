@@ -150,4 +150,6 @@ def test_a_waker_that_fails_does_not_keep_the_others_asleep():
     stop = Stop()
     with stop.waking(lambda: 1 / 0), stop.waking(lambda: woken.append("second")):
         stop.set()
-    assert woken == ["second"]
+    with stop.waking(lambda: 1 / 0):
+        woken.append("late")
+    assert woken == ["second", "late"]
