@@ -117,6 +117,11 @@ class FaultProxy:
         with self._lock:
             return sum(kind.happens_to(request) for request in self.requests)
 
+    def unmet(self) -> list[Fault]:
+        """Return the faults that did not happen as often as they were to (of those for all: not once)."""
+        with self._lock:
+            return [fault for fault in self._faults if fault.hits < (fault.times or 1)]
+
     def is_closing(self) -> bool:
         """Tell whether the proxy is about to end."""
         return self._closing.is_set()

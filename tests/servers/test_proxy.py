@@ -365,6 +365,15 @@ def test_a_fault_may_happen_every_time_until_it_is_forgotten(client, proxy):
     assert ask(client, "GET", "/bucket/key")[0] == 200
 
 
+def test_what_did_not_happen_is_told(client, proxy):
+    often, ever = proxy.add(Answer(503, "SlowDown"), times=2), proxy.add(Answer(404, "NoSuchKey"), times=None)
+    assert proxy.unmet() == [often, ever]
+    ask(client, "GET", "/bucket/key")
+    assert proxy.unmet() == [often]
+    ask(client, "GET", "/bucket/key")
+    assert proxy.unmet() == []
+
+
 def test_a_store_that_is_gone_is_a_broken_connection():
     with FaultProxy("http://127.0.0.1:1") as proxy, proxy_socket(proxy) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
