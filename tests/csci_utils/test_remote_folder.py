@@ -344,8 +344,9 @@ def test_a_writer_of_another_host_is_taken_for_gone_by_age(place, age_s, stays):
     assert place.content() == NEW
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b'{"places": 3}', b"\xff"])
-@pytest.mark.parametrize("host", [None, "0badcafe"], ids=["this-host", "another"])
+@pytest.mark.parametrize(
+    ("text", "host"), [(b"", None), (b"[]", "0badcafe"), (b'{"places": 3}', "0badcafe"), (b"\xff", None)]
+)
 def test_a_note_that_cannot_be_read_is_of_a_writer_that_lives(place, text, host):
     note = leave_note(place, host=host, since_s=0, places=[])
     place.put(note, text)
@@ -383,6 +384,7 @@ def test_a_folder_that_another_replaced_at_once_leaves_nothing_of_its_own(place,
     assert place.listed() == sorted([note, FLAG])
 
 
+@pytest.mark.slow
 def test_writers_that_overlap_all_end_well_and_one_folder_stands(place):
     contents = [{f"{name}.txt": bytes([number]) * 9 for name in "abc"} for number in range(4)]
     errors: list[BaseException] = []

@@ -276,7 +276,7 @@ def test_every_process_finds_the_same_version():
             cwd=REPO,
             env=os.environ | {"PYTHONHASHSEED": seed},
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert found == {f"{KNOWN}\n"}  # a change of this number renames every salted output there is
 
