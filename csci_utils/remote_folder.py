@@ -18,7 +18,6 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -31,10 +30,10 @@ from csci_utils.s3 import (
     S3Error,
     S3Uri,
     delete,
+    each,
     get,
     get_many,
     head,
-    limits,
     list_objects,
     put,
     put_many,
@@ -234,9 +233,7 @@ def _below(root: S3Uri, uri: S3Uri) -> str:
 
 
 def _delete_all(root: S3Uri, places: Iterable[str]) -> None:
-    with ThreadPoolExecutor(limits().parallel_objects) as pool:
-        for done in [pool.submit(delete, root.joined(place)) for place in places]:
-            done.result()
+    list(each([root.joined(place) for place in places], delete))
 
 
 def _put_text(text: str, uri: S3Uri) -> None:

@@ -11,7 +11,12 @@ PROGRAM = "style-pipeline"
 
 def tell(line: str) -> None:
     """Say one line to people."""
-    click.echo(f"{PROGRAM}: {line}", err=True)
+    from pipeline import progress
+
+    if progress.is_shown():
+        progress.write_line(f"{PROGRAM}: {line}")
+    else:
+        click.echo(f"{PROGRAM}: {line}", err=True)
 
 
 class LineHandler(logging.Handler):

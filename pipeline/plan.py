@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import luigi
 
 from csci_utils.copies import recorded, why_stale
-from csci_utils.s3 import ObjectInfo
+from csci_utils.s3 import ObjectInfo, each
 from pipeline.errors import PipelineError
 from pipeline.tasks.data import SAVED_MODELS
 from pipeline.tasks.publish import UploadStylized
@@ -118,10 +117,9 @@ def plan(job: StyleJob) -> list[Step]:
     """
     tasks = tasks_of(job)
     sources = {source.task_id: source for task in tasks for source in task.requires().values()}
-    with ThreadPoolExecutor(max_workers=LOOKERS) as lookers:
-        looks = lookers.map(lambda source: source.look(), sources.values())
-        found = dict(zip(sources, looks, strict=True))
-        return list(lookers.map(lambda task: _step(task, found, publish=job.publish), tasks))
+    looks = each(sources.values(), lambda source: source.look(), num_threads=LOOKERS)
+    found = dict(zip(sources, looks, strict=True))
+    return list(each(tasks, lambda task: _step(task, found, publish=job.publish), num_threads=LOOKERS))
 
 
 def tasks_of(job: StyleJob) -> list[Stylize]:
@@ -189,11 +187,13 @@ def _step(task: Stylize, found: dict[str, ObjectInfo | None], *, publish: bool) 
     inputs = {name: info for name, (_, info) in looked.items() if info is not None}
     missing = tuple(source.output().path for source, info in looked.values() if info is None)
     upload: UploadStylized | None = task.clone(UploadStylized) if publish else None
+    reason = None if missing else task.reason_to_make(inputs)
+    unpublished = None
+    if upload is not None and not missing:
+        published = upload.look_at_published(inputs)
+        unpublished = published.reason
+        if unpublished is None and reason is None and published.sha256 != task.made_sha256():
+            reason = "others published other bytes, made from the same"  # as by two hosts at once: one result stands
     return Step(
-        task=task,
-        upload=upload,
-        inputs=inputs,
-        missing=missing,
-        reason=None if missing else task.reason_to_make(inputs),
-        unpublished=None if missing or upload is None else upload.reason_to_publish(inputs),
-    )
+        task=task, upload=upload, inputs=inputs, missing=missing, reason=reason, unpublished=unpublished
+    )  # fmt: skip

@@ -59,6 +59,11 @@ def add_picture() -> None:
         _current.add_picture()
 
 
+def is_shown() -> bool:
+    """Whether bars stand on the terminal."""
+    return _current is not None
+
+
 def write_line(line: str) -> None:
     """Write a line to standard error, above the bars if there are any."""
     if _current is None or _current.pid != os.getpid():
@@ -71,19 +76,20 @@ def write_line(line: str) -> None:
 
 
 @contextmanager
-def shown(*, total_bytes: int, total_pictures: int) -> Iterator[None]:
+def shown(*, total_bytes: int, total_pictures: int, moved: str = "fetched") -> Iterator[None]:
     """Show the two bars on standard error within the block, if that is a terminal.
 
     Args:
-        total_bytes: To be fetched, 0 when everything lies here already.
-        total_pictures: To be made.
+        total_bytes: To be moved, 0 when everything lies here already.
+        total_pictures: To be made; 0 shows no bar for them.
+        moved: What becomes of the bytes, for their bar.
     """
     global _current
     if not sys.stderr.isatty():
         yield
         return
     progress, stopped = Progress(), threading.Event()
-    bars = _bars(total_bytes, total_pictures)
+    bars = _bars(total_bytes, total_pictures, moved=moved)
     painter = threading.Thread(target=_paint, args=(progress, bars, stopped), daemon=True)
     _current = progress
     painter.start()
@@ -100,13 +106,13 @@ def shown(*, total_bytes: int, total_pictures: int) -> Iterator[None]:
 _current: Progress | None = None
 
 
-def _bars(total_bytes: int, total_pictures: int) -> tuple[Any, Any]:
+def _bars(total_bytes: int, total_pictures: int, *, moved: str) -> tuple[Any, Any]:
     from tqdm import tqdm
 
     look: dict[str, Any] = {"leave": False, "ncols": _columns(), "nrows": USUAL_ROWS}
     return (
-        tqdm(total=total_bytes, desc="fetched", unit="B", unit_scale=True, unit_divisor=1024, position=0, **look),
-        tqdm(total=total_pictures, desc="styled", unit="picture", position=1, **look),
+        tqdm(total=total_bytes, desc=moved, unit="B", unit_scale=True, unit_divisor=1024, position=0, **look),
+        tqdm(total=total_pictures, desc="styled", unit="picture", position=1, disable=not total_pictures, **look),
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from csci_utils.copies import push
 from csci_utils.luigi.failure import ExitStatus, describe_failure
-from csci_utils.s3 import S3Uri, limits, sweep_uploads
+from csci_utils.s3 import S3Uri, each, sweep_uploads
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
 from pipeline.names import check_name
@@ -53,12 +52,8 @@ def put_files(files: Sequence[Path], *, folder: str | None, replace: bool, tell:
     journal = settings.current().journal
     sweep_uploads(journal)
     total_bytes = sum(sending.path.stat().st_size for sending in sendings)
-    with (
-        progress.shown(total_bytes=total_bytes, total_pictures=0),
-        ThreadPoolExecutor(max_workers=limits().parallel_objects) as senders,
-    ):
-        statuses = list(senders.map(lambda each: _send(each, replace=replace, journal=journal, tell=tell), sendings))
-    return max(statuses)
+    with progress.shown(total_bytes=total_bytes, total_pictures=0, moved="sent"):
+        return max(each(sendings, lambda sending: _send(sending, replace=replace, journal=journal, tell=tell)))
 
 
 def _send(sending: _Sending, *, replace: bool, journal: Path, tell: Tell) -> ExitStatus:
@@ -96,7 +91,7 @@ def checked_folder(folder: str) -> str:
     kind, _, name = folder.strip("/").partition("/")
     if kind in (IMAGES, SAVED_MODELS, STYLES) and name:
         check_name(name, "folder")
-    elif kind == DATASETS:
+    elif kind == DATASETS and name:
         check_name(name, "dataset")
     elif kind not in (IMAGES, SAVED_MODELS, STYLES):
         raise CannotPutError(

@@ -8,7 +8,6 @@ import logging
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from luigi.task import flatten
 
 from csci_utils.luigi.folder import S3FolderTarget
 from csci_utils.luigi.target import ExactKeyS3Target
-from csci_utils.s3 import AccessRefusedError, BucketMissingError, S3Uri, head, limits, list_objects
+from csci_utils.s3 import AccessRefusedError, BucketMissingError, S3Uri, each, head, list_objects
 
 logger = logging.getLogger("csci_utils.listing")
 
@@ -146,8 +145,7 @@ def _has_folders(uris: Sequence[S3Uri], prefix: str) -> bool:
 
 
 def _heads(uris: Sequence[S3Uri]) -> set[S3Uri]:
-    with ThreadPoolExecutor(limits().parallel_objects) as pool:
-        return {uri for uri, info in zip(uris, pool.map(head, uris), strict=True) if info is not None}
+    return {uri for uri, info in zip(uris, each(uris, head), strict=True) if info is not None}
 
 
 def _exact_key(target: luigi.Target) -> S3Uri | None:

@@ -26,7 +26,7 @@ from csci_utils.s3.errors import (
 )
 from csci_utils.s3.journal import sweep_uploads
 from csci_utils.s3.listing import list_objects
-from csci_utils.s3.many import Outcome, get_many, put_many
+from csci_utils.s3.many import Outcome, each, get_many, put_many
 from csci_utils.s3.receive import FetchedObject
 from csci_utils.s3.transfer import bucket_exists, delete, get, head, missing
 from csci_utils.s3.upload import put
@@ -54,6 +54,7 @@ __all__ = [
     "bucket_exists",
     "client",
     "delete",
+    "each",
     "forget_client",
     "get",
     "get_many",

@@ -18,6 +18,7 @@ from csci_utils.s3.upload import put
 from csci_utils.s3.uri import S3Uri
 
 Done = TypeVar("Done")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,49 +66,66 @@ def put_many(
     return _many(pairs, lambda uri, path: put(path, uri, on_bytes=count, journal=journal))
 
 
-def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Iterator[Outcome[Done]]:
-    """Run the crew while the outcomes are read; a reader that goes away ends it."""
-    work = _Work(pairs, move)
+def each(items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int | None = None) -> Iterator[Done]:
+    """Do something for each of many items in several threads, and give what came of it in their order.
+
+    Unlike a pool of `concurrent.futures`, it ends soon when it is given up: on the first error, which is raised, on
+    Ctrl-C, and when its reader goes away, what is under way in this package is stopped, and not waited for for long.
+
+    Args:
+        items: read as they are needed, by several threads, one at a time.
+        do: called in the threads.
+        num_threads: as many as the limits say for objects, if nothing else is said.
+    """
+    work = _Work(items, do)
     given = 0
-    with Crew(work.run, num_threads=limits().parallel_objects, patience_s=limits().stop_wait_s) as crew:
+    with Crew(work.run, num_threads=num_threads or limits().parallel_objects, patience_s=limits().stop_wait_s) as crew:
         while work.wait_for(given, crew):
             yield work.outcomes.pop(given)
             given += 1
 
 
-class _Work(Generic[Done]):
-    """Pairs that are still to be moved, and what became of the others."""
+def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Iterator[Outcome[Done]]:
+    def try_to_move(pair: tuple[S3Uri, Path]) -> Outcome[Done]:
+        uri, path = pair
+        try:
+            return Outcome(uri=uri, path=path, value=move(uri, path))
+        except Exception as err:
+            return Outcome(uri=uri, path=path, error=err)
 
-    def __init__(self, pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> None:
-        self.outcomes: dict[int, Outcome[Done]] = {}
-        self._move = move
-        self._pairs = enumerate(pairs)
-        self._num_pairs: int | None = None
+    return each(pairs, try_to_move)
+
+
+class _Work(Generic[Item, Done]):
+    """Items for which there is still something to do, and what came of the others."""
+
+    def __init__(self, items: Iterable[Item], do: Callable[[Item], Done]) -> None:
+        self.outcomes: dict[int, Done] = {}
+        self._do = do
+        self._items = enumerate(items)
+        self._num_items: int | None = None
         self._num_taken = 0
         self._lock = threading.Lock()
 
     def run(self, crew: Crew) -> None:
-        """Move pairs that no other thread has taken, until there are none."""
+        """Take items that no other thread has taken, until there are none."""
         while (taken := self._take()) is not None:
-            number, (uri, path) = taken
+            number, item = taken
             crew.stop.check()
-            try:
-                self.outcomes[number] = Outcome(uri=uri, path=path, value=self._move(uri, path))
-            except Exception as err:
-                self.outcomes[number] = Outcome(uri=uri, path=path, error=err)
+            self.outcomes[number] = self._do(item)
             crew.notify()
         crew.notify()
 
     def wait_for(self, number: int, crew: Crew) -> bool:
-        """Wait until it is known what became of a pair, or that there is no such pair (False)."""
-        crew.wait_for(lambda: number in self.outcomes or self._num_pairs is not None and number >= self._num_pairs)
+        """Wait until it is known what came of an item, or that there is no such item (False)."""
+        crew.wait_for(lambda: number in self.outcomes or self._num_items is not None and number >= self._num_items)
         return number in self.outcomes
 
-    def _take(self) -> tuple[int, tuple[S3Uri, Path]] | None:
+    def _take(self) -> tuple[int, Item] | None:
         with self._lock:
-            taken = next(self._pairs, None)
+            taken = next(self._items, None)
             if taken is None:
-                self._num_pairs = self._num_taken
+                self._num_items = self._num_taken
             else:
                 self._num_taken += 1
             return taken

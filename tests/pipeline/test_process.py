@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,6 +71,32 @@ def test_a_signal_ends_all_of_it_with_one_line(bucket, mode, workers, number, st
     assert left == []
 
 
+@pytest.mark.parametrize("command", [("-i", "luigi.jpg", "-m", "mosaic"), ("put", "luigi.jpg"), ("status",)])
+def test_ctrl_c_ends_what_waits_for_a_silent_store(bucket, run, monkeypatch, command):
+    assert run("-i", "luigi.jpg", "-m", "mosaic")[0] == 0
+    (bucket.local.parent / "luigi.jpg").write_bytes(b"picture")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("PIPELINE_S3_STOP_WAIT_S", "1")
+        args = [sys.executable, "-m", "pipeline", *command]
+        process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        silent.settimeout(30)
+        held = silent.accept()[0]  # it has begun to ask
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        held.close()
+    assert time.monotonic() - start < 6
+    assert (process.returncode, err.splitlines()[-1]) == (
+        130,
+        "style-pipeline: error: interrupted; nothing half-made was left",
+    )
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_nets_own_process_ends_with_a_parent_that_was_killed(bucket, workers):
     bucket.put_image("luigi.jpg", size=(3000, 2500))  # seconds of work
@@ -85,7 +112,7 @@ def test_the_nets_own_process_ends_with_a_parent_that_was_killed(bucket, workers
     while not no_program_is_left(bucket.local):
         assert time.monotonic() < deadline, "the net goes on"
         time.sleep(0.05)
-    assert [path for path in bucket.local.rglob("stylized/*/*") if not is_scratch(path)] == []
+    assert [path for path in bucket.local.rglob("stylized/*/*") if not path.name.startswith(".")] == []
 
 
 def no_program_is_left(local: Path) -> bool:

@@ -65,7 +65,7 @@ def test_a_folder_can_be_named(files, run, folder):
         (["put", "mine"], "'mine' cannot be put into S3: it is a folder; name the files in it"),
         (["put", "mine/notes.txt"], "'mine/notes.txt' is neither a picture nor a model by its suffix; say where it"),
         (["put", "--as", "elsewhere", "mine/sea.png"], "--as wants images, saved_models, styles or datasets/NAME"),
-        (["put", "--as", "datasets", "mine/sea.png"], "'' cannot name a dataset: it is empty"),
+        (["put", "--as", "datasets", "mine/sea.png"], "--as wants images, saved_models, styles or datasets/NAME"),
         (["put", "--as", "images/../x", "mine/sea.png"], "'../x' cannot name a folder: it leaves its folder"),
         (["put", "--as", "../images", "mine/sea.png"], "--as wants images, saved_models, styles or datasets/NAME"),
         (["put", "mine/.hidden.png"], "'.hidden.png' cannot name a file: a name that begins with a dot"),
