@@ -40,6 +40,22 @@ def locked(path: str | os.PathLike[str]) -> Iterator[bool]:
             _give_back(lock, handle)
 
 
+def sweep_locks(folder: str | os.PathLike[str]) -> list[Path]:
+    """Remove the locks below a folder that nobody holds: what a process left that was killed; return their paths."""
+    removed = []
+    for lock in Path(folder).rglob(".*.lock") if fcntl is not None else ():
+        with suppress(OSError):
+            handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # held
+                os.close(handle)
+                continue
+            _give_back(lock, handle)
+            removed.append(lock)
+    return removed
+
+
 def lock_path(path: str | os.PathLike[str]) -> Path:
     """Name the lock of a file; a name too long for that is told by its hash."""
     path = Path(path)

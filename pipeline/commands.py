@@ -84,12 +84,26 @@ def _with_store(command: Command) -> Command:
         log_to_stderr(verbose=verbose)
         given = {"s3_root": s3_root, "local_root": local_root, "device": device, "offline": offline}
         folder = (embedded_folder or DEFAULT_EMBEDDED_FOLDER) if embedded or embedded_folder is not None else None
+        if folder is not None:
+            _refuse_to_lose(command.__name__, publish=bool(rest.get("publish") or rest.get("published")))
         with _settings_in_force(given, embedded_folder=folder):
             return command(**rest)
 
     for option in reversed(_STORE_OPTIONS):
         configured = option(configured)
     return configured  # type: ignore[return-value]  # the wrapper takes more and returns the same
+
+
+def _refuse_to_lose(command: str, *, publish: bool) -> None:
+    """Refuse to put something into a store that ends with the command."""
+    if command != "put" and not publish:
+        return
+    from pipeline.errors import PipelineError
+
+    raise PipelineError(
+        "what is put into the embedded S3 ends with the command; put the file into its folder "
+        f"(./{DEFAULT_EMBEDDED_FOLDER}, or --embedded-folder), or name a bucket"
+    )
 
 
 @contextlib.contextmanager

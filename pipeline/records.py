@@ -50,7 +50,7 @@ def find_file(name: str) -> Path:
         NoResultError: there is none.
     """
     root = settings.current().local_root
-    for path in (Path(name).expanduser().absolute(), root / STYLIZED / name, root / name):
+    for path in (root / STYLIZED / name, root / name, Path(name).expanduser().absolute()):
         if path.is_file():
             return path
     raise NoResultError(f"{name!r} is no file here, nor below {str(root)!r}; `python -m pipeline status` names them")
@@ -68,6 +68,13 @@ def read_made(path: Path) -> Made:
     sources, parameters, result = sources_in(record), parameters_in(record), record.get("result")
     sha256 = result.get("sha256") if isinstance(result, dict) else None
     made_by = record.get("made_by")
-    if set(sources) != {"image", "model"} or parameters is None or not sha256 or not isinstance(made_by, dict):
-        raise NoResultError(f"{path} has a record that is not whole; make the result again")
-    return Made(path=path, sources=sources, parameters=parameters, made_by=made_by, sha256=str(sha256), record=record)
+    threads = made_by.get("threads") if isinstance(made_by, dict) else None
+    if set(sources) != {"image", "model"} or parameters is None or not isinstance(sha256, str):
+        raise _not_whole(path)
+    if not isinstance(made_by, dict) or not isinstance(threads, int) or threads < 0:
+        raise _not_whole(path)
+    return Made(path=path, sources=sources, parameters=parameters, made_by=made_by, sha256=sha256, record=record)
+
+
+def _not_whole(path: Path) -> NoResultError:
+    return NoResultError(f"{path} has a record that is not whole; make the result again")

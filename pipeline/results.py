@@ -152,10 +152,12 @@ def sources_in(record: Mapping[str, Any]) -> dict[str, Source]:
 def parameters_in(record: Mapping[str, Any]) -> Parameters | None:
     """The parameters that a result was made with; None where the record holds something else."""
     found = record.get("parameters")
-    try:
-        return Parameters(**found) if isinstance(found, dict) else None
-    except TypeError:
+    if not isinstance(found, dict) or set(found) != {field.name for field in fields(Parameters)}:
         return None
+    numbers = [found[name] for name in ("max_side", "quality", "algorithm") if found[name] is not None]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers)
+    sound = whole and found["algorithm"] is not None and isinstance(found["precision"], str)
+    return Parameters(**found) if sound and (found["quality"] or 1) <= 100 else None
 
 
 def _changed_input(record: dict[str, Any], inputs: Mapping[str, ObjectInfo]) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from csci_utils.io import sweep
+from csci_utils.lock import sweep_locks
 from csci_utils.luigi.failure import describe_failure
 from csci_utils.luigi.run import ExitStatus, RunResult, build
-from csci_utils.s3 import S3Error, sweep_uploads
+from csci_utils.s3 import S3Error, each, sweep_uploads
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
 from pipeline.plan import Step, StyleJob, bytes_to_fetch, hint, owner_of, plan
@@ -90,7 +90,8 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
         tell(f"error: {_named(task_id, wanted)}{failure.sentence}")
     for address in _gone(steps, outcome):
         tell(f"error: {address} was removed from S3 meanwhile; put it there, and run it again")
-    there = [step for step in done if step.path not in failed]
+    ended = {step.path for step in done} - set(failed)
+    there = [step for step in steps if step.path in ended or (step.path not in failed and _is_made(step))]
     for step in there:
         result(step.path)
     tell(_summary(steps, there=there, brought=brought, outcome=outcome))
@@ -99,14 +100,16 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
 
 def _tidy(job: StyleJob) -> None:
     """Remove what processes left that died: here, and parts of sends in S3."""
-    sweep(settings.current().local_root, recursive=True)
+    root = settings.current().local_root
+    sweep(root, recursive=True)
+    sweep_locks(root)
     if job.publish:
         sweep_uploads(settings.current().journal)
 
 
 def _bring(steps: Sequence[Step], *, tell: Tell) -> tuple[set[str], dict[str, ExitStatus]]:
     """Fetch published results that this host does not have; return the paths of those, and of what failed."""
-    wanted = [step for step in steps if step.upload is not None and step.task.reason_to_make(step.inputs)]
+    wanted = [step for step in steps if step.upload is not None and _is_elsewhere(step)]
     failed: dict[str, ExitStatus] = {}
 
     def bring(step: Step) -> None:
@@ -118,9 +121,18 @@ def _bring(steps: Sequence[Step], *, tell: Tell) -> tuple[set[str], dict[str, Ex
             failed[step.path] = failure.status
             tell(f"error: {failure.sentence}")
 
-    with ThreadPoolExecutor(max_workers=BRINGERS) as bringers:
-        list(bringers.map(bring, wanted))
+    list(each(wanted, bring, num_threads=BRINGERS))
     return {step.path for step in wanted} - set(failed), failed
+
+
+def _is_elsewhere(step: Step) -> bool:
+    """Whether the result that stands is in S3 and not here."""
+    return bool(step.reason and step.unpublished is None) or step.task.reason_to_make(step.inputs) is not None
+
+
+def _is_made(step: Step) -> bool:
+    """Whether the result is here though its task failed: made, and not published."""
+    return step.upload is not None and not step.missing and step.task.reason_to_make(step.inputs) is None
 
 
 def _gone(steps: Sequence[Step], outcome: RunResult) -> list[str]:
@@ -143,7 +155,9 @@ def _summary(steps: Sequence[Step], *, there: Sequence[Step], brought: set[str],
     num_made = sum(bool(step.reason) and step.path not in brought for step in there)
     num_current = len(there) - num_made - len(brought)
     parts = [f"{_count(num_made)} made"]
+    unpublished = sum(bool(step.unpublished) for step in there) - num_published
     parts += [f"{num_published} published"] if any(step.upload for step in steps) else []
+    parts += [f"{unpublished} not published"] if unpublished > 0 else []
     parts += [f"{len(brought)} fetched as published by others"] if brought else []
     parts += [f"{num_current} up to date"]
     parts += [f"{len(steps) - len(there)} not made"] if len(there) < len(steps) else []

@@ -11,7 +11,7 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from csci_utils.copies import push
 from csci_utils.io import atomic_path, record_path, write_record
@@ -23,6 +23,13 @@ from pipeline.tasks.request import StyleRequest
 from pipeline.tasks.stylize import Stylize
 
 logger = logging.getLogger(__name__)
+
+
+class Published(NamedTuple):
+    """What a look at a published result found: why it has to be sent (None: it holds), and the digest of its bytes."""
+
+    reason: str | None
+    sha256: str | None
 
 
 class UploadStylized(StyleRequest):
@@ -52,23 +59,27 @@ class UploadStylized(StyleRequest):
             S3Error: the store refused or did not answer.
         """
         inputs = self.look()
-        return len(inputs) == len(self.requires()) and self.reason_to_publish(inputs) is None
+        return len(inputs) == len(self.requires()) and self.look_at_published(inputs).reason is None
 
-    def reason_to_publish(self, inputs: Mapping[str, ObjectInfo]) -> str | None:
-        """Why a result has to be sent to S3; None when the published one holds.
+    def look_at_published(self, inputs: Mapping[str, ObjectInfo]) -> Published:
+        """Look whether the published result holds.
 
         Args:
             inputs: ``image`` and ``model`` as S3 holds them now.
+
+        Raises:
+            S3Error: the store refused or did not answer.
         """
         published = head(self.uri)
         if published is None:
-            return "not published yet"
+            return Published("not published yet", None)
         record = self._published_record()
         if record is None:
-            return "what is published has no record"
-        if published.sha256 != record.get("result", {}).get("sha256"):
-            return "what is published is not what its record describes"
-        return reason_in_record(record, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
+            return Published("what is published has no record", published.sha256)
+        if published.sha256 != record["result"]["sha256"]:
+            return Published("what is published is not what its record describes", published.sha256)
+        reason = reason_in_record(record, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
+        return Published(reason, published.sha256)
 
     def run(self) -> None:
         """Make the result if this host has none that holds, then send it, and its record last."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import luigi
 
+from csci_utils.io import read_record
 from csci_utils.luigi.run import ExplainedTask
 from csci_utils.s3 import ObjectInfo
 from neural_style.contract import (
@@ -111,6 +112,11 @@ class StyleRequest(ExplainedTask, RootedTask):
             inputs: ``image`` and ``model`` as S3 holds them now.
         """
         return reason_to_make(self.local_result, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
+
+    def made_sha256(self) -> str | None:
+        """The digest of the result on this host, as its record gives it; None without one."""
+        result = (read_record(self.local_result) or {}).get("result")
+        return result.get("sha256") if isinstance(result, dict) else None
 
     def local_copies(self) -> dict[str, Path]:
         """Where the copies of ``image`` and ``model`` lie on this host."""

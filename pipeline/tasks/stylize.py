@@ -16,6 +16,7 @@ from luigi.format import Nop
 
 from csci_utils.copies import CopyRecord, fetch
 from csci_utils.io import sha256_of, write_record
+from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
 from pipeline import progress, settings
 from pipeline.errors import InputChangedError, ProgramFailedError, Terminated
@@ -56,7 +57,16 @@ class Stylize(StyleRequest, ExternalProgramTask):
         return len(inputs) == len(self.requires()) and self.reason_to_make(inputs) is None
 
     def run(self) -> None:
-        """Fetch, style, check, publish, record."""
+        """Fetch, style, check, publish, record; of several processes that want the same result one makes it."""
+        with locked(self.local_result) as waited:
+            if not (waited and self.complete()):
+                self._make()
+        self.say("done", percent=100)
+        if self.set_tracking_url is not None:
+            self.set_tracking_url(Path(self.output().path).as_uri())
+        progress.add_picture()
+
+    def _make(self) -> None:
         self.say("fetching the picture and the model", percent=0)
         copies = {name: self._fetch(name, path) for name, path in self.local_copies().items()}
         self.say("styling", percent=20)
@@ -69,10 +79,6 @@ class Stylize(StyleRequest, ExternalProgramTask):
                 Path(scratch), inputs=sources, parameters=self.wanted_parameters, made_by=made_by, forced=self.forced
             )
         write_record(self.output().path, record)
-        self.say("done", percent=100)
-        if self.set_tracking_url is not None:
-            self.set_tracking_url(Path(self.output().path).as_uri())
-        progress.add_picture()
 
     def program_args(self) -> list[str]:
         """The command line of the net in its own process (`mode` program)."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from csci_utils import lock
-from csci_utils.lock import lock_path, locked
+from csci_utils.lock import lock_path, locked, sweep_locks
 from tests.csci_utils.fake_store import wait_until
 
 
@@ -114,3 +114,13 @@ def test_a_forked_process_does_not_hold_it_on(tmp_path, caplog):
 def test_the_longest_name_has_a_lock(tmp_path):
     with locked(tmp_path / ("ä" * 127)):
         assert len(os.listdir(tmp_path)) == 1
+
+
+def test_locks_that_nobody_holds_are_swept(tmp_path):
+    (tmp_path / "deep").mkdir()
+    left = lock_path(tmp_path / "deep" / "a.png")
+    left.touch()
+    with locked(tmp_path / "b.png"):
+        assert sweep_locks(tmp_path) == [left]
+        assert lock_path(tmp_path / "b.png").exists()
+    assert list(tmp_path.rglob("*.lock")) == []

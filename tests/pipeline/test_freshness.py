@@ -97,6 +97,18 @@ def test_status_without_results_says_so(store, run):
     assert run("status") == (0, [], [f"style-pipeline: no results below {store.local / 'stylized'}"])
 
 
+def test_a_store_that_does_not_say_hides_nothing_else(results, run):
+    other = f"s3://others/{ROOT.rpartition('/')[2]}"
+    path = results.local / "stylized/candy/sea.png"
+    record = read_record(path)
+    record["made_from"]["model"]["uri"] = f"{other}/saved_models/candy.pth"
+    write_record(path, record)
+    status, out, err = run("status")
+    assert (status, len(out)) == (35, 3)
+    assert said(err, "candy/sea.png").startswith(f"cannot tell {path}: {other}/saved_models/candy.pth: ")
+    assert err[-1] == "style-pipeline: 3 of 4 results up to date"
+
+
 # --- force
 
 
@@ -154,6 +166,9 @@ def test_offline_styles_from_local_copies_and_asks_nothing(bucket, run, unreacha
     assert (status, out) == (0, [str(bucket.local / RESULT)]), err
     assert run(*STYLE, "--offline")[2] == ["style-pipeline: nothing to do: 1 result up to date"]
     assert run("status", "--offline")[2][-1] == "style-pipeline: 2 of 2 results up to date"
+    (bucket.local / "saved_models/mosaic.pth").unlink()
+    err = run("status", "--offline")[2]
+    assert said(err, "luigi.jpg").endswith(f"model has no whole copy here: {ROOT}/saved_models/mosaic.pth")
 
 
 def test_offline_does_not_notice_what_changed_in_s3(bucket, run):
@@ -246,15 +261,22 @@ def test_the_recorded_threads_are_used(bucket, run, monkeypatch):
     [
         (None, "has no record that says what it was made from"),
         ({"format": 99}, "has no record that says what it was made from"),
-        ({"format": 1, "made_from": {}}, "has a record that is not whole"),
+        ({"made_from": {}}, "has a record that is not whole"),
+        ({"parameters": {"max_side": "abc"}}, "has a record that is not whole"),
+        ({"parameters": {"max_side": "abc", "quality": 95, "precision": "float32", "algorithm": 1}}, "not whole"),
+        ({"parameters": {"max_side": None, "quality": 950, "precision": "float32", "algorithm": 1}}, "not whole"),
+        ({"made_by": {"threads": -3}}, "has a record that is not whole"),
+        ({"made_by": []}, "has a record that is not whole"),
+        ({"result": {"sha256": 5}}, "has a record that is not whole"),
     ],
-    ids=["none", "later-format", "half"],
+    ids=["none", "later-format", "no-sources", "odd-parameters", "text", "quality", "threads", "list", "digest"],
 )
 def test_a_result_without_a_whole_record_cannot_be_reproduced(bucket, run, record, said):
     run(*STYLE)
+    whole = read_record(bucket.local / RESULT)
     record_path(bucket.local / RESULT).unlink()
     if record:
-        record_path(bucket.local / RESULT).write_text(json.dumps(record))
+        record_path(bucket.local / RESULT).write_text(json.dumps(whole | record))
     status, _, err = run("reproduce", RESULT)
     assert (status, len(err)) == (2, 1)
     assert said in err[0]
@@ -313,6 +335,15 @@ def test_published_results_are_removed_when_asked(results, run):
     assert err[0] == f"style-pipeline: removed {ROOT}/{RESULT}"
     assert head(S3Uri.parse(f"{ROOT}/{RESULT}")) is None
     assert head(S3Uri.parse(f"{ROOT}/stylized/mosaic/.luigi.jpg.json")) is None
+
+
+def test_a_name_is_looked_for_in_the_mirror_first(bucket, run, tmp_path):
+    run(*STYLE)
+    (tmp_path / "saved_models").mkdir()
+    (tmp_path / "saved_models" / "mosaic.pth").write_bytes(b"mine")
+    assert run("remove", "saved_models/mosaic.pth")[0] == 0
+    assert (tmp_path / "saved_models" / "mosaic.pth").read_bytes() == b"mine"
+    assert not (bucket.local / RESULT).exists()
 
 
 def test_only_files_of_the_mirror_are_removed(bucket, run, tmp_path):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from csci_utils.io import read_record
-from csci_utils.s3 import S3Uri, client, head
+from csci_utils.io import read_record, sha256_of, write_record
+from csci_utils.s3 import AccessRefusedError, S3Uri, client, head
 from pipeline.tasks import UploadImage, UploadStylized
 from tests.pipeline.conftest import BUCKET, ROOT
 
@@ -119,6 +119,45 @@ def test_a_result_that_is_replaced_while_it_is_fetched_is_refused(bucket, run, t
     with pytest.raises(OSError, match="as its record says, found"):
         task.bring()
     assert not (tmp_path / "other" / RESULT).exists()
+
+
+def test_of_two_hosts_that_publish_at_once_one_result_stands_on_both(bucket, run, tmp_path):
+    """Their bytes may differ, as those of a GPU and a CPU do."""
+    run(*STYLE, "--publish")
+    mine, other = (bucket.local / RESULT).read_bytes(), tmp_path / "other"
+    run(*STYLE, "--local-root", str(other))
+    record = read_record(other / RESULT)
+    (other / RESULT).write_bytes(mine + b"\0")
+    digest = {"sha256": sha256_of(other / RESULT), "size_bytes": len(mine) + 1}
+    write_record(other / RESULT, record | {"result": digest})
+    dry = run(*STYLE, "--publish", "--dry-run", "--local-root", str(other))[2][0]
+    assert dry.endswith("where it is published: others published other bytes, made from the same")
+    assert run(*STYLE, "--publish", "--local-root", str(other))[0] == 0
+    assert (other / RESULT).read_bytes() == mine == in_s3(RESULT)
+    err = run(*STYLE, "--publish", "--local-root", str(other))[2]
+    assert err == ["style-pipeline: nothing to do: 1 result up to date"]
+
+
+def test_a_result_that_was_made_and_not_published_is_told_as_that(bucket, run, monkeypatch):
+    from pipeline.tasks import publish
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AccessRefusedError(f"{ROOT}/{RESULT}: wanted to write it: the store refused")
+
+    monkeypatch.setattr(publish, "push", refuse)
+    status, out, err = run(*STYLE, "--publish")
+    assert (status, out) == (35, [str(bucket.local / RESULT)])
+    assert err[-1] == "style-pipeline: 1 result made, 0 published, 1 not published, 0 up to date"
+
+
+@pytest.mark.parametrize("command", [("put", "sea.png"), (*STYLE, "--publish"), ("remove", "x.jpg", "--published")])
+def test_nothing_is_put_into_a_store_that_ends_with_the_command(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "sea.png").write_bytes(b"x")
+    status, _, err = run(*command, "--embedded")
+    assert (status, len(err)) == (2, 1)
+    assert "what is put into the embedded S3 ends with the command" in err[0]
 
 
 def test_publishing_and_asking_nothing_contradict_each_other(bucket, run):
