@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +33,57 @@ class Command:
     before: Callable[[], None] = lambda: None
 
 
-def interleaved_s(commands: Sequence[Command], *, rounds: int, discarded: int = 1) -> dict[str, list[float]]:
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One run of a command.
+
+    Attributes:
+        wall_s: From the start of its process to its end.
+        cpu_s: User and system time of its process.
+        servers_cpu_s: The same of each server that was watched, while the command ran.
+        told: What the program said of itself: the last line of its output, where that is a JSON object.
+    """
+
+    wall_s: float
+    cpu_s: float = 0.0
+    servers_cpu_s: Sequence[float] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+Samples = Mapping[str, Sequence[Sample]]
+
+
+def interleaved(
+    commands: Sequence[Command], *, rounds: int, discarded: int = 1, server_pids: Sequence[int] = ()
+) -> dict[str, list[Sample]]:
     """Run every command once a round, so that a slow minute of the machine meets all of them.
 
     Args:
         commands: What to time.
         rounds: Rounds that count.
         discarded: Rounds before them that warm the file cache and do not count.
+        server_pids: Processes whose CPU time is taken too.
 
     Returns:
-        Wall seconds by command name, one for each counted round.
+        What was seen by command name, one for each counted round.
 
     Raises:
         RuntimeError: a command failed; its standard error is in the message.
     """
-    seconds: dict[str, list[float]] = {command.name: [] for command in commands}
+    samples: dict[str, list[Sample]] = {command.name: [] for command in commands}
     for round_number in range(discarded + rounds):
         for command in commands:
             command.before()
-            elapsed = _run_s(command)
+            sample = _run(command, server_pids)
             if round_number >= discarded:
-                seconds[command.name].append(elapsed)
-    return seconds
+                samples[command.name].append(sample)
+    return samples
+
+
+def interleaved_s(commands: Sequence[Command], *, rounds: int, discarded: int = 1) -> dict[str, list[float]]:
+    """Do as `interleaved`, and return wall seconds alone."""
+    samples = interleaved(commands, rounds=rounds, discarded=discarded)
+    return {name: [sample.wall_s for sample in each] for name, each in samples.items()}
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, peer: str) -> list[str]:
@@ -66,7 +99,19 @@ def table(seconds: Mapping[str, Sequence[float]], *, peer: str) -> list[str]:
     return lines
 
 
-def _run_s(command: Command) -> float:
+def cpu_s(pid: int) -> float:
+    """Return the user and system time that a running process of this machine has taken so far (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processes_under(pid: int) -> list[int]:
+    """Return the children that a process's first thread started, the oldest first (Linux)."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
+
+
+def _run(command: Command, server_pids: Sequence[int]) -> Sample:
+    before, servers_before = _children_cpu_s(), [cpu_s(pid) for pid in server_pids]
     start = time.perf_counter()
     done = subprocess.run(
         command.args, env=dict(command.env), cwd=command.cwd, capture_output=True, text=True, check=False
@@ -74,4 +119,24 @@ def _run_s(command: Command) -> float:
     elapsed = time.perf_counter() - start
     if done.returncode != 0:
         raise RuntimeError(f"{command.name} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
-    return elapsed
+    return Sample(
+        wall_s=elapsed,
+        cpu_s=_children_cpu_s() - before,
+        servers_cpu_s=[cpu_s(pid) - earlier for pid, earlier in zip(server_pids, servers_before, strict=True)],
+        told=_told(done.stdout),
+    )
+
+
+def _children_cpu_s() -> float:
+    """Return what the children that have ended took; those that still run, as servers do, do not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _told(output: str) -> dict[str, Any]:
+    last = output.strip().rpartition("\n")[2]
+    try:
+        told = json.loads(last)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from bench.stopwatch import peak_bytes, told
+
+
+def test_block_is_measured_and_what_it_adds_is_told(capsys):
+    with told() as seen:
+        time.sleep(0.05)
+        seen["checked_by"] = "sha256"
+    line = json.loads(capsys.readouterr().out)
+    assert line["moving_s"] >= 0.05
+    assert line["moving_cpu_s"] < line["moving_s"]
+    assert line["checked_by"] == "sha256"
+
+
+def test_memory_that_the_block_takes_shows_in_the_peak(capsys):
+    with told():
+        del [b"x" * 200_000_000][:]
+    line = json.loads(capsys.readouterr().out)
+    assert line["peak_bytes"] - line["idle_bytes"] > 100_000_000
+
+
+def test_a_failure_in_the_block_tells_nothing(capsys):
+    with pytest.raises(OSError, match="no disk"), told():
+        raise OSError("no disk")
+    assert capsys.readouterr().out == ""
+
+
+def test_peak_is_read_in_bytes():
+    assert peak_bytes("Name:\tpython\nVmPeak:\t  99 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 5 kB\n") == 2 * 1024 * 1024
