@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from bench import __main__, big, peers, small, store
+
+
+def test_a_group_that_does_not_exist_is_a_usage_error(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "big", "bigger"])
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main()
+    assert "GROUP: wanted some of start, job, store, exists, " in capsys.readouterr().err
+
+
+def test_a_missing_program_is_one_sentence_that_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "big"])
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    with pytest.raises(SystemExit, match="curl: wanted it to compare .*, found none; apt-get install curl"):
+        __main__.main()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_s5cmd_is_named_with_the_command_that_gets_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(peers, "S5CMD", tmp_path / "s5cmd")
+    with pytest.raises(peers.PeerMissingError, match="found none; make setup-bench"):
+        peers.s5cmd()
+
+
+@pytest.mark.parametrize(
+    ("groups", "ran"),
+    [
+        (["store"], ["exists", "big", "small", "digest", "memory"]),
+        (["memory", "exists"], ["exists", "memory"]),
+        (["start"], None),
+    ],
+    ids=["all-of-the-store", "some", "none-of-it"],
+)
+def test_groups_choose_what_runs(monkeypatch, groups, ran):
+    asked = []
+    monkeypatch.setattr(store, "run", lambda parts, rounds: iter([asked.append(list(parts))]))
+    monkeypatch.setattr("bench.imports.run", lambda rounds: [])
+    list(__main__._tables(groups, rounds=1))
+    assert asked == ([] if ran is None else [ran])
+
+
+def made_store(folder, plain=None) -> store.Store:
+    return store.Store(url="", env={}, folder=folder, server_pids=[], sizes=store.Sizes(), plain=plain)
+
+
+def test_a_download_of_other_bytes_ends_the_run(tmp_path):
+    made = made_store(tmp_path)
+    path, sha256 = made.new_file("down/right", 1_500_000)
+    assert path.stat().st_size == 1_500_000
+    big._check(made, sha256)
+    assert list(path.parent.iterdir()) == []
+    made.new_file("down/wrong", 1_500_000)
+    with pytest.raises(RuntimeError, match="^wrong wrote other bytes than the store holds"):
+        big._check(made, sha256)
+
+
+@pytest.mark.parametrize("fault", ["changed", "missing"])
+def test_a_folder_that_is_not_what_was_sent_ends_the_run(tmp_path, fault):
+    made = made_store(tmp_path)
+    for folder in ("sent", "came"):
+        for name in ("a", "b"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / name).write_text(name)
+    small._check_same(tmp_path / "sent", tmp_path / "came")
+    if fault == "changed":
+        made.new_file("came/a", 3)
+    else:
+        (tmp_path / "came" / "a").unlink()
+    with pytest.raises(RuntimeError, match="^came wrote other files than the store holds"):
+        small._check_same(tmp_path / "sent", tmp_path / "came")
+
+
+class Listing:
+    """A boto3 client that lists one object under each prefix."""
+
+    def __init__(self, etags: dict[str, str]) -> None:
+        self.etags = etags
+
+    def get_paginator(self, _name: str) -> Listing:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> list[dict]:  # noqa: N803 -- boto3's names
+        program = Prefix.rstrip("/")
+        return [{"Contents": [{"Key": f"{Prefix}a", "ETag": f'"{self.etags[program]}"'}]}]
+
+
+def test_an_upload_of_other_bytes_ends_the_run(tmp_path):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "a").write_bytes(b"")
+    md5 = "d41d8cd98f00b204e9800998ecf8427e"  # of no bytes, from RFC 1321
+    right = dict.fromkeys(("s5cmd", "ours", "boto3"), md5)
+    small._check_sent(made_store(tmp_path, Listing(right)), tmp_path / "small")
+    with pytest.raises(RuntimeError, match="^the store holds other bytes than ours sent"):
+        small._check_sent(made_store(tmp_path, Listing({**right, "ours": "0" * 32})), tmp_path / "small")
