@@ -103,7 +103,8 @@ def _get_once(uri: S3Uri, path: Path, *, count: OnBytes, seen: ObjectInfo | None
 
 
 def _is_big(info: ObjectInfo) -> bool:
-    return info.size_bytes >= 2 * limits().range_bytes
+    """Tell whether an object is fetched in ranges; without an ETag, nothing would show that they belong together."""
+    return info.size_bytes >= 2 * limits().range_bytes and bool(info.etag)
 
 
 def _fetch_whole(opened: Opened, path: Path, *, count: OnBytes) -> FetchedObject:

@@ -77,6 +77,12 @@ def test_an_object_of_less_than_two_ranges_is_one_get(big, tmp_path):
     assert big.requests == ["GET /bucket/big.pth"]
 
 
+def test_an_object_without_an_etag_is_one_get(big, tmp_path):
+    big.headers.pop("ETag")
+    assert s3.get(URI, tmp_path / "copy").checked_by == "sha256"
+    assert big.requests == ["GET /bucket/big.pth"]
+
+
 def test_nothing_of_a_longer_file_is_left(big, tmp_path):
     (tmp_path / "copy").write_bytes(b"x" * (len(BODY) + 5))
     s3.get(URI, tmp_path / "copy")
