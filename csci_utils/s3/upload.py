@@ -68,6 +68,7 @@ def put(
 
 def _put_whole(sending: Sending) -> ObjectInfo:
     data = sending.path.read_bytes()
+    sending.check_unchanged()  # before it is sent: half old and half new bytes have a digest, too
     if len(data) != sending.size_bytes:
         raise sending.changed()
     md5 = new_md5(data)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +141,21 @@ def test_a_file_that_shrinks_before_it_is_read_is_refused(empty, file, monkeypat
     from csci_utils.s3 import upload
 
     monkeypatch.setattr(upload, "state_of", lambda _path: (len(BODY) + 1, 0, 0))
+    with pytest.raises(S3Error, match=r"cat\.jpg changed while it was sent; send it again"):
+        s3.put(file, URI)
+    assert empty.requests == []
+
+
+def test_a_file_that_is_written_to_while_it_is_read_does_not_arrive(empty, file, monkeypatch):
+    read = Path.read_bytes
+
+    def torn(path: Path) -> bytes:
+        data = read(path)
+        path.write_bytes(BODY[::-1])  # of the same size
+        os.utime(path, (1, 1))  # whatever the file system's clock is worth
+        return data[:1000] + BODY[::-1][1000:]
+
+    monkeypatch.setattr(Path, "read_bytes", torn)
     with pytest.raises(S3Error, match=r"cat\.jpg changed while it was sent; send it again"):
         s3.put(file, URI)
     assert empty.requests == []
