@@ -106,8 +106,12 @@ class Wanted:
                 return stored.info
         return None
 
-    def remove_damaged(self) -> None:
-        """Remove the object where it carries our digest and has other bytes; a failure to do so is logged."""
+    def remove_damaged(self) -> bool:
+        """Remove the object where it carries our digest and has other bytes; a failure to do so is logged.
+
+        Returns:
+            Whether it is known that there is none.
+        """
         try:
             stored = backend().head(self.uri)
             if stored.info.sha256 == self.sha256 and (
@@ -119,6 +123,8 @@ class Wanted:
             pass
         except S3Error as err:
             logger.warning("%s; whether a damaged object is there could not be seen", err)
+            return False
+        return True
 
     def _same(self, stored: Stored) -> bool:
         """Tell whether an ETag says these bytes; one that is no digest, or one of another kind, says nothing."""

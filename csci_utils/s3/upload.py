@@ -101,7 +101,8 @@ def _send(sending: Sending, wanted: Wanted, data: bytes, *, md5: bytes) -> Objec
         except (StoreUnreachableError, StoreTimeoutError):
             wanted.remove_damaged()
             raise
-        wanted.remove_damaged()
+        if not wanted.remove_damaged() and sending.only_if_absent:
+            raise failure  # it would stand in its own way, and be taken for somebody else's
         tries.again(failure)
 
 

@@ -203,6 +203,13 @@ def test_bytes_damaged_on_their_way_do_not_stand_in_their_own_way(empty, file):
     assert empty.body == BODY
 
 
+def test_what_was_damaged_and_cannot_be_removed_is_no_object_of_somebody_else(empty, file):
+    empty.at(PUT, take_damaged)
+    empty.at(DELETE, refuse(403, "AccessDenied"))
+    with pytest.raises(DigestMismatchError, match="the store took some with"):
+        s3.put(file, URI, only_if_absent=True)
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_store_that_knows_no_conditions_is_looked_at_before(empty, file, there):
     if there:
