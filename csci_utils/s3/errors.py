@@ -67,6 +67,10 @@ class ObjectChangedError(S3Error):
     """The object is not, or no longer, the one that a request was to work on."""
 
 
+class ConflictError(S3Error):
+    """Another request about the same object was under way: worth another try, which sees what became of it."""
+
+
 class UploadMissingError(S3Error, FileNotFoundError):
     """There is no such multipart upload: it was completed or given up."""
 
@@ -122,6 +126,10 @@ _BY_CODE: dict[str, _Border] = {
     **dict.fromkeys(
         ("412", "PreconditionFailed", "416", "InvalidRange"),
         _Border(ObjectChangedError, "the object is not the one that was seen before ({code}); look it up again"),
+    ),
+    **dict.fromkeys(
+        ("ConditionalRequestConflict", "OperationAborted"),
+        _Border(ConflictError, "another request about it was under way ({code}); try again"),
     ),
     "NoSuchUpload": _Border(UploadMissingError, "the store knows no such multipart upload ({code}); send it again"),
     **dict.fromkeys(

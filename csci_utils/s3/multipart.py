@@ -13,6 +13,7 @@ from csci_utils.s3.backend import ObjectInfo, Upload, backend
 from csci_utils.s3.client import limits
 from csci_utils.s3.digests import Crc32, PartDigests, etag_of_parts, md5_in, new_md5
 from csci_utils.s3.errors import (
+    ConflictError,
     DigestMismatchError,
     ObjectExistsError,
     S3Error,
@@ -41,14 +42,14 @@ def put_parts(sending: Sending, *, journal: Path | None) -> ObjectInfo:
         DigestMismatchError: the store held other bytes than were sent, every time.
         S3Error: the store refused or failed, or the file changed while it was sent.
     """
-    if sending.only_if_absent:
-        sending.refuse_existing()  # the store looks again at the end; this saves sending it all in vain
-    parts = _read(sending)
-    tries = Tries()
+    parts, tries = None, Tries()
     while True:
+        if sending.only_if_absent:
+            sending.refuse_existing()  # the store looks again at the end; this saves sending it all in vain
+        parts = parts or _read(sending)
         try:
             return _put_once(sending, parts, journal=journal)
-        except UploadMissingError as err:  # somebody gave it up
+        except (UploadMissingError, ConflictError) as err:  # somebody gave it up, or was completing another
             failure = err
         tries.again(failure)
 
@@ -204,6 +205,8 @@ def _complete(sending: Sending, work: _Work, *, sha256: str) -> ObjectInfo:
     wanted = Wanted(uri=sending.uri, sha256=sha256, etag=etag, size_bytes=sending.size_bytes)
     try:
         stored = refusing(sending, lambda absent: backend().complete_upload(work.upload, etags, only_if_absent=absent))
+    except ConflictError:  # nothing came of it; an equal object would be another's
+        raise
     except S3Error as err:
         lost = not isinstance(err, ObjectExistsError) or err.num_retries
         found = wanted.found() if lost else None

@@ -13,6 +13,7 @@ from csci_utils.s3.backend import ObjectInfo, OnBytes, backend
 from csci_utils.s3.client import limits
 from csci_utils.s3.digests import new_md5
 from csci_utils.s3.errors import (
+    ConflictError,
     DigestMismatchError,
     ObjectExistsError,
     S3Error,
@@ -93,6 +94,9 @@ def _send(sending: Sending, wanted: Wanted, data: bytes, *, md5: bytes) -> Objec
             return wanted.info(stored.info.etag)
         except DigestMismatchError as err:
             failure: S3Error = err
+        except ConflictError as err:
+            tries.again(err)
+            continue
         except ObjectExistsError as err:
             ours = wanted.found() if err.num_retries else None  # an earlier try of this very request has made it
             if ours is None:

@@ -252,6 +252,24 @@ def test_an_object_that_comes_while_parts_are_sent_stays(empty, file):
     assert empty.parts == {}
 
 
+@pytest.mark.parametrize("other", [b"other", None], ids=["done", "failed"])
+def test_a_completion_in_the_way_of_another_is_begun_again(empty, file, other):
+    def conflict(handler) -> None:
+        if other is not None:
+            handler.store.hold(other, sha256=True)
+        refuse(409, "ConditionalRequestConflict")(handler)
+
+    empty.at(COMPLETE, conflict)
+    if other is None:
+        assert s3.put(file, URI, only_if_absent=True) == s3.head(URI)
+    else:
+        with pytest.raises(ObjectExistsError, match="there is an object already"):
+            s3.put(file, URI, only_if_absent=True)
+        assert empty.requests.count(BEGIN) == 1  # what would be refused is not sent
+    assert empty.body == (other or BODY)
+    assert empty.parts == {}
+
+
 # --- being stopped
 
 

@@ -210,6 +210,13 @@ def test_what_was_damaged_and_cannot_be_removed_is_no_object_of_somebody_else(em
         s3.put(file, URI, only_if_absent=True)
 
 
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_an_object_that_another_request_is_making_is_tried_again(empty, caplog, file, code):
+    empty.at(PUT, refuse(409, code))
+    assert s3.put(file, URI, only_if_absent=True) == s3.head(URI)
+    assert "another request about it was under way" in lines(caplog)[-1]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_store_that_knows_no_conditions_is_looked_at_before(empty, file, there):
     if there:
