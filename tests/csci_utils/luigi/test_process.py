@@ -13,6 +13,7 @@ import pytest
 from csci_utils.io import sweep
 from csci_utils.luigi import process
 from csci_utils.luigi.process import ForkedTask
+from csci_utils.signals import lasting_interrupts
 from tests.csci_utils.fake_store import wait_until
 
 REPO = Path(__file__).parents[3]
@@ -211,7 +212,7 @@ def test_a_second_signal_is_let_pass_without_a_word():
     ending = (signal.SIGINT, signal.SIGTERM)
     before = {each: signal.getsignal(each) for each in ending}
     try:
-        with pytest.raises(KeyboardInterrupt, match="^$"):
+        with lasting_interrupts(), pytest.raises(KeyboardInterrupt, match="^$"):
             process._interrupt()
         # SIG_IGN would make Python write "Signal 15 ignored due to race condition"
         assert {signal.getsignal(each) for each in ending} == {process._ignore}
