@@ -30,6 +30,7 @@ class FakeStore:
 
     Attributes:
         knows_ranges: whether it gives the bytes that were asked for, or always all.
+        knows_conditions: whether it looks at If-Match.
         parts: the multipart uploads that are under way, by their ids: what was sent as which part.
         received: the bodies of all requests that had one to store.
     """
@@ -38,6 +39,7 @@ class FakeStore:
         self.body: bytes | None = b""
         self.headers: dict[str, str] = {}
         self.knows_ranges = True
+        self.knows_conditions = True
         self.faults: deque[Fault] = deque()
         self.requests: list[str] = []
         self.received: list[bytes] = []
@@ -218,7 +220,7 @@ def tampered(
 
     def answer(handler: Any) -> None:
         store, headers = handler.store, dict(handler.store.headers)
-        if handler.headers.get("If-Match", headers.get("ETag")) != headers.get("ETag"):
+        if store.knows_conditions and handler.headers.get("If-Match", headers.get("ETag")) != headers.get("ETag"):
             return refuse(412, "PreconditionFailed")(handler)
         whole, status = store.body, 200
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers.get("Range", ""))

@@ -256,4 +256,5 @@ def test_cut_exceptions_keep_the_number_of_their_args():
 
 
 def test_every_sentence_is_tried_here():
-    assert set(errors._BY_CLASS) - {"Boto3Error"} <= {kind.__name__ for kind in every_class()}
+    told_without_its_words = {"ResponseParserError"}  # of another module than the rest
+    assert set(errors._BY_CLASS) - {"Boto3Error"} - told_without_its_words <= {kind.__name__ for kind in every_class()}
