@@ -17,6 +17,9 @@ from csci_utils.s3.transfer import get
 from csci_utils.s3.upload import put
 from csci_utils.s3.uri import S3Uri
 
+_AHEAD = 4
+"""Items that each thread may be ahead of the reader of the outcomes."""
+
 Done = TypeVar("Done")
 Item = TypeVar("Item")
 
@@ -77,12 +80,11 @@ def each(items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int 
         do: called in the threads.
         num_threads: as many as the limits say for objects, if nothing else is said.
     """
-    work = _Work(items, do)
-    given = 0
-    with Crew(work.run, num_threads=num_threads or limits().parallel_objects, patience_s=limits().stop_wait_s) as crew:
-        while work.wait_for(given, crew):
-            yield work.outcomes.pop(given)
-            given += 1
+    num_threads = num_threads or limits().parallel_objects
+    work = _Work(items, do, num_ahead=_AHEAD * num_threads)
+    with Crew(work.run, num_threads=num_threads, patience_s=limits().stop_wait_s) as crew:
+        while work.wait_for_next(crew):
+            yield work.take_outcome(crew)
 
 
 def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Iterator[Outcome[Done]]:
@@ -99,8 +101,10 @@ def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Don
 class _Work(Generic[Item, Done]):
     """Items for which there is still something to do, and what came of the others."""
 
-    def __init__(self, items: Iterable[Item], do: Callable[[Item], Done]) -> None:
-        self.outcomes: dict[int, Done] = {}
+    def __init__(self, items: Iterable[Item], do: Callable[[Item], Done], *, num_ahead: int) -> None:
+        self._outcomes: dict[int, Done] = {}
+        self._num_given = 0
+        self._num_ahead = num_ahead
         self._do = do
         self._items = enumerate(items)
         self._num_items: int | None = None
@@ -108,18 +112,30 @@ class _Work(Generic[Item, Done]):
         self._lock = threading.Lock()
 
     def run(self, crew: Crew) -> None:
-        """Take items that no other thread has taken, until there are none."""
-        while (taken := self._take()) is not None:
+        """Take items that no other thread has taken, until there are none; not far ahead of who reads the outcomes."""
+        while True:
+            crew.wait_for(lambda: self._num_taken - self._num_given < self._num_ahead)
+            taken = self._take()
+            if taken is None:
+                crew.notify()
+                return
             number, item = taken
             crew.stop.check()
-            self.outcomes[number] = self._do(item)
+            self._outcomes[number] = self._do(item)
             crew.notify()
-        crew.notify()
 
-    def wait_for(self, number: int, crew: Crew) -> bool:
-        """Wait until it is known what came of an item, or that there is no such item (False)."""
-        crew.wait_for(lambda: number in self.outcomes or self._num_items is not None and number >= self._num_items)
-        return number in self.outcomes
+    def wait_for_next(self, crew: Crew) -> bool:
+        """Wait until it is known what came of the next item, or that there is none (False)."""
+        number = self._num_given
+        crew.wait_for(lambda: number in self._outcomes or self._num_items is not None and number >= self._num_items)
+        return number in self._outcomes
+
+    def take_outcome(self, crew: Crew) -> Done:
+        """Hand out what came of the next item, so that the threads may go on to others."""
+        outcome = self._outcomes.pop(self._num_given)
+        self._num_given += 1
+        crew.notify()
+        return outcome
 
     def _take(self) -> tuple[int, Item] | None:
         with self._lock:

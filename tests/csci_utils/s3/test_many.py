@@ -14,7 +14,16 @@ import pytest
 from csci_utils import s3
 from csci_utils.io import is_scratch
 from csci_utils.s3 import ObjectMissingError, S3Limits, S3Uri
-from tests.csci_utils.fake_store import NOTHING_THERE, cut_after, refuse, stall_after, stay_silent, tampered, wait_until
+from tests.csci_utils.fake_store import (
+    NOTHING_THERE,
+    cut_after,
+    give,
+    refuse,
+    stall_after,
+    stay_silent,
+    tampered,
+    wait_until,
+)
 
 BODY = hashlib.shake_256(b"many").digest(50_000)
 
@@ -199,3 +208,31 @@ def test_forked_workers_have_threads_of_their_own(full, tmp_path):
         timeout=60,
     )
     assert done.stdout == "True\n5\n", done.stderr
+
+
+def test_threads_wait_for_a_slow_reader(full):
+    done: list[int] = []
+    outcomes = s3.each(range(1000), lambda number: done.append(number) or number, num_threads=2)
+    assert next(outcomes) == 0
+    wait_until(lambda: len(done) >= 8)
+    time.sleep(0.2)
+    assert len(done) <= 12
+    assert list(outcomes) == list(range(1, 1000))
+    assert no_threads()
+
+
+def test_each_of_many_requests_is_tried_as_often_as_one(full, pauses, tmp_path):
+    """botocore by itself allows all threads together about 35 new tries."""
+    s3.use_limits(S3Limits(parallel_objects=16))
+    failures = dict.fromkeys((f"/bucket/{n}.jpg" for n in range(16)), 4)
+    lock = threading.Lock()
+
+    def fail_four_times(handler) -> None:
+        with lock:
+            failing = failures[handler.path] > 0
+            failures[handler.path] -= 1
+        (refuse(503, "InternalError") if failing else give(BODY))(handler)
+
+    full.faults.extend([fail_four_times] * 80)
+    assert [outcome.error for outcome in s3.get_many(pairs(tmp_path / "in", 16))] == [None] * 16
+    assert len(full.requests) == 80
