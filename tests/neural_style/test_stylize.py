@@ -36,7 +36,7 @@ class FakeEngine:
 def with_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Stylizer, FakeEngine]]:
     def build(answer: Callable = lambda rgb: rgb) -> tuple[Stylizer, FakeEngine]:
         engine = FakeEngine(answer)
-        monkeypatch.setattr(stylize, "open_engine", lambda path, device: engine)
+        monkeypatch.setattr(stylize, "open_engine", lambda path, device, threads: engine)
         return Stylizer("fake.pth"), engine
 
     return build
