@@ -36,12 +36,14 @@ class Stored:
         etag_is_digest: False where the store encrypts with keys of KMS or the user's, which makes the ETag any text.
         checksums: stored checksums over the whole object, in base64, by lower-case name, as ``crc32``.
         num_parts: of how many parts it was put together, where that was asked and the store says.
+        token: what tells by which multipart upload of this package it came, if it came by one.
     """
 
     info: ObjectInfo
     etag_is_digest: bool = True
     checksums: Mapping[str, str] = field(default_factory=dict)
     num_parts: int | None = None
+    token: str | None = None
 
 
 class DamagedError(Exception):

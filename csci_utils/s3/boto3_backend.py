@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from csci_utils.s3.backend import Begun, DamagedError, ObjectInfo, Opened, Page, Stored, Upload
 from csci_utils.s3.client import client, limits
-from csci_utils.s3.digests import etag_in, sha256_in
+from csci_utils.s3.digests import TOKEN_METADATA, etag_in, sha256_in
 from csci_utils.s3.errors import StoreUnreachableError, said, translate, translated
 from csci_utils.s3.redact import reason_of, strip_secrets
 from csci_utils.s3.threads import check_stopped
@@ -239,4 +239,5 @@ def _stored(uri: S3Uri, answer: Mapping[str, Any], *, size_bytes: int) -> Stored
         etag_is_digest=not encrypted,
         checksums={} if answer.get("ChecksumType") == "COMPOSITE" else checksums,
         num_parts=answer.get("PartsCount"),
+        token=answer.get("Metadata", {}).get(TOKEN_METADATA),
     )

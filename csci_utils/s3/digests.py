@@ -15,6 +15,9 @@ from csci_utils.s3.errors import DigestMismatchError
 SHA256_METADATA = "sha256"
 """The name of the metadata under which an object carries the sha256 of its bytes."""
 
+TOKEN_METADATA = "upload"
+"""The name of the metadata under which an object that came in parts carries the token of its upload."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _OF_PARTS = re.compile(r"([0-9a-f]{32})-([0-9]{1,5})")

@@ -32,10 +32,12 @@ class Note:
     """What the journal says of one upload.
 
     Attributes:
+        token: what the object will carry, which tells it from an equal one of another upload.
         settled: whether nothing can be left of it in the store; else the note stays, for the next start.
     """
 
     def __init__(self, path: Path | None, uri: S3Uri) -> None:
+        self.token = secrets.token_hex(16)
         self.settled = False
         self._path = path
         self._facts: dict[str, Any] = {"bucket": uri.bucket, "key": uri.key, "upload_id": None, "since_s": time.time()}

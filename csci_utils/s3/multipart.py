@@ -92,7 +92,7 @@ def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> Objec
             if upload.num_retries:
                 _abort_twins(upload, age_s=time.monotonic() - begun_s)
             _send(sending, work)
-            info = _complete(sending, work, sha256=parts.sha256)
+            info = _complete(sending, work, sha256=parts.sha256, token=note.token)
         except BaseException:
             note.settled = _abort(upload) and work.crew.ended  # a part under way may arrive after all is given up
             raise
@@ -102,7 +102,7 @@ def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> Objec
 
 def _create(sending: Sending, parts: _Parts, note: Note) -> Upload:
     try:
-        return backend().create_upload(sending.uri, arguments=sending.arguments(parts.sha256))
+        return backend().create_upload(sending.uri, arguments=sending.arguments(parts.sha256, token=note.token))
     except S3Error as err:  # where the answer was lost, there may be an upload
         note.settled = not isinstance(err, (StoreTimeoutError, StoreUnreachableError))
         raise
@@ -198,11 +198,11 @@ def _damaged(upload: Upload, number: int) -> DigestMismatchError:
     return said(DigestMismatchError, uri=upload.uri, action=f"write part {number} of it", what=what)
 
 
-def _complete(sending: Sending, work: _Work, *, sha256: str) -> ObjectInfo:
+def _complete(sending: Sending, work: _Work, *, sha256: str, token: str) -> ObjectInfo:
     """Put the parts together; where the answer was lost, look whether it was done."""
     etags = [work.etags[number] for number in sorted(work.etags)]
     etag = etag_of_parts([work.md5s[number] for number in sorted(work.md5s)])
-    wanted = Wanted(uri=sending.uri, sha256=sha256, etag=etag, size_bytes=sending.size_bytes)
+    wanted = Wanted(uri=sending.uri, sha256=sha256, etag=etag, size_bytes=sending.size_bytes, token=token)
     try:
         stored = refusing(sending, lambda absent: backend().complete_upload(work.upload, etags, only_if_absent=absent))
     except ConflictError:  # nothing came of it; an equal object would be another's

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from csci_utils.s3.backend import ObjectInfo, OnBytes, Stored, backend
-from csci_utils.s3.digests import SHA256_METADATA, md5_in, num_parts_in
+from csci_utils.s3.digests import SHA256_METADATA, TOKEN_METADATA, md5_in, num_parts_in
 from csci_utils.s3.errors import (
     DigestMismatchError,
     ObjectChangedError,
@@ -51,9 +51,10 @@ class Sending:
         """How big the file was at the beginning."""
         return self.state[0]
 
-    def arguments(self, sha256: str) -> dict[str, Any]:
-        """Return the arguments of a request that creates the object, its digest among them."""
-        return {**self.extra, "Metadata": {**self.extra.get("Metadata", {}), SHA256_METADATA: sha256}}
+    def arguments(self, sha256: str, *, token: str | None = None) -> dict[str, Any]:
+        """Return the arguments of a request that creates the object, its digest and a multipart's token among them."""
+        ours = {SHA256_METADATA: sha256} if token is None else {SHA256_METADATA: sha256, TOKEN_METADATA: token}
+        return {**self.extra, "Metadata": {**self.extra.get("Metadata", {}), **ours}}
 
     def check_unchanged(self) -> None:
         """Raise S3Error where the file is not what it was."""
@@ -81,12 +82,21 @@ class Sending:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The object as it is to be: what tells it from a damaged one."""
+    """The object as it is to be: what tells it from a damaged one.
+
+    Attributes:
+        uri: where it is to be.
+        sha256: of its bytes.
+        etag: what a store makes of them that makes ETags of MD5s.
+        size_bytes: how big it is.
+        token: the token of its multipart upload, which tells it from an equal object of somebody else.
+    """
 
     uri: S3Uri
     sha256: str
     etag: str
     size_bytes: int
+    token: str | None = None
 
     def info(self, etag: str) -> ObjectInfo:
         """Return what a store says of it."""
@@ -102,21 +112,19 @@ class Wanted:
         """Return the object where it is there, whole and with our digest: an earlier try has succeeded after all."""
         with suppress(S3Error):
             stored = backend().head(self.uri)
-            if stored.info.sha256 == self.sha256 and stored.info.size_bytes == self.size_bytes and self._same(stored):
+            if self._ours(stored) and stored.info.size_bytes == self.size_bytes and self._same(stored):
                 return stored.info
         return None
 
     def remove_damaged(self) -> bool:
-        """Remove the object where it carries our digest and has other bytes; a failure to do so is logged.
+        """Remove the object where it carries our digest and token and has other bytes; a failure to do so is logged.
 
         Returns:
             Whether it is known that there is none.
         """
         try:
             stored = backend().head(self.uri)
-            if stored.info.sha256 == self.sha256 and (
-                stored.info.size_bytes != self.size_bytes or not self._same(stored)
-            ):
+            if self._ours(stored) and (stored.info.size_bytes != self.size_bytes or not self._same(stored)):
                 logger.warning("%s: damaged on its way (etag %s), removed", self.uri, stored.info.etag)
                 backend().delete(self.uri)
         except FileNotFoundError:
@@ -125,6 +133,13 @@ class Wanted:
             logger.warning("%s; whether a damaged object is there could not be seen", err)
             return False
         return True
+
+    def _ours(self, stored: Stored) -> bool:
+        """Tell whether an object carries our digest, and the token where there is one.
+
+        An equal object that somebody else sent in parts of another size has another ETag, and is not damaged.
+        """
+        return stored.info.sha256 == self.sha256 and self.token in (None, stored.token)
 
     def _same(self, stored: Stored) -> bool:
         """Tell whether an ETag says these bytes; one that is no digest, or one of another kind, says nothing."""

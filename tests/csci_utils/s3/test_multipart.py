@@ -21,6 +21,7 @@ from csci_utils.s3 import (
     S3Uri,
     StoreUnreachableError,
 )
+from csci_utils.s3.digests import etag_of_parts
 from tests.csci_utils.fake_store import (
     abort_upload,
     begin_upload,
@@ -250,6 +251,37 @@ def test_an_object_that_comes_while_parts_are_sent_stays(empty, file):
     assert conditions == ["*"]
     assert empty.body == b"other"
     assert empty.parts == {}
+
+
+def hold_equal(handler, *, part_bytes: int) -> None:
+    """What is under the key when somebody else has sent the same bytes."""
+    md5s = [hashlib.md5(BODY[at : at + part_bytes]).digest() for at in range(0, len(BODY), part_bytes)]
+    etag = f'"{etag_of_parts(md5s)}"'
+    handler.store.hold(BODY, sha256=True, ETag=etag, x_amz_meta_upload="of somebody else")
+
+
+def test_an_equal_object_of_somebody_else_is_not_taken_for_ones_own(empty, file, journal):
+    def come_between(handler) -> None:
+        hold_equal(handler, part_bytes=PART)
+        hang_up(handler)
+
+    empty.at(COMPLETE, come_between, refuse(412, "PreconditionFailed"))
+    with pytest.raises(ObjectExistsError, match="there is an object already"):
+        s3.put(file, URI, only_if_absent=True, journal=journal)
+    assert (empty.parts, empty.body) == ({}, BODY)
+    assert notes(journal) == []
+
+
+def test_an_equal_object_of_somebody_else_in_other_parts_is_not_damaged(empty, file):
+    def damaged_then_replaced(handler) -> None:
+        handler.store.parts["upload-1"][2] = b"x" * PART
+        complete_upload(handler)
+        hold_equal(handler, part_bytes=PART // 2)
+
+    empty.at(COMPLETE, damaged_then_replaced)
+    with pytest.raises(DigestMismatchError, match="the store took some with"):
+        s3.put(file, URI)
+    assert empty.body == BODY
 
 
 @pytest.mark.parametrize("other", [b"other", None], ids=["done", "failed"])
