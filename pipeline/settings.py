@@ -154,7 +154,7 @@ def current() -> Settings:
     global _current
     if _current is None:
         read = read_settings()
-        _put_in_force(read.s3_limits, read.s3_addressing_style)
+        _put_in_force(read.s3_limits, read.s3_addressing_style, read.journal)
         _current = read
     return _current
 
@@ -163,25 +163,26 @@ def current() -> Settings:
 def use(settings: Settings) -> Iterator[Settings]:
     """Make `settings` the current ones within the block, and put them in force; forked workers inherit that."""
     global _current
-    before, limits, style = _current, s3.limits(), s3.addressing_style()
-    _put_in_force(settings.s3_limits, settings.s3_addressing_style)
+    before, limits, style, journal = _current, s3.limits(), s3.addressing_style(), s3.default_journal()
+    _put_in_force(settings.s3_limits, settings.s3_addressing_style, settings.journal)
     _current = settings
     try:
         yield settings
     finally:
         _current = before
-        _put_in_force(limits, style)
+        _put_in_force(limits, style, journal)
 
 
 _current: Settings | None = None
 
 
-def _put_in_force(limits: S3Limits, addressing_style: str | None) -> None:
+def _put_in_force(limits: S3Limits, addressing_style: str | None, journal: Path | None) -> None:
     """Tell `csci_utils.s3`; only what is new to it, for that drops its client and the connections."""
     if s3.limits() != limits:
         s3.use_limits(limits)
     if s3.addressing_style() != (addressing_style or None):
         s3.use_addressing_style(addressing_style or None)
+    s3.use_journal(journal)
 
 
 def _s3_limits() -> S3Limits:

@@ -6,9 +6,11 @@ from csci_utils.s3.client import (
     S3Limits,
     addressing_style,
     client,
+    default_journal,
     forget_client,
     limits,
     use_addressing_style,
+    use_journal,
     use_limits,
 )
 from csci_utils.s3.errors import (
@@ -53,6 +55,7 @@ __all__ = [
     "addressing_style",
     "bucket_exists",
     "client",
+    "default_journal",
     "delete",
     "each",
     "forget_client",
@@ -67,5 +70,6 @@ __all__ = [
     "sweep_uploads",
     "translated",
     "use_addressing_style",
+    "use_journal",
     "use_limits",
 ]

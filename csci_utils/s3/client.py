@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, fields
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, cast
 
 from csci_utils.s3.credentials import of_credentials, shorten_renewal_log
@@ -97,6 +98,7 @@ class _Process:
     def __init__(self) -> None:
         self.limits = S3Limits()
         self.addressing_style: str | None = None
+        self.journal: Path | None = None
         self.lock = threading.Lock()
         self.client: Any = None
         self.pid = 0
@@ -131,6 +133,16 @@ def use_addressing_style(style: str | None) -> None:
         raise ValueError(f"addressing_style: wanted one of {', '.join(ADDRESSING_STYLES)}, found {style!r}")
     _process.addressing_style = style
     forget_client()
+
+
+def default_journal() -> Path | None:
+    """Return the folder that remembers multipart uploads where a caller names none."""
+    return _process.journal
+
+
+def use_journal(folder: Path | None) -> None:
+    """Let a folder remember multipart uploads in this process and those it forks (see `csci_utils.s3.put`)."""
+    _process.journal = folder
 
 
 def client() -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from csci_utils.s3.backend import ObjectInfo, OnBytes, backend
-from csci_utils.s3.client import limits
+from csci_utils.s3.client import default_journal, limits
 from csci_utils.s3.digests import new_md5
 from csci_utils.s3.errors import (
     ConflictError,
@@ -46,7 +46,8 @@ def put(
         on_bytes: told of progress, in this thread.
         extra: more arguments of S3's PutObject, as ``StorageClass``.
         only_if_absent: replace nothing: by the store itself where it knows how, else by a look before.
-        journal: a folder that remembers multipart uploads while they last, for `sweep_uploads`.
+        journal: a folder that remembers multipart uploads while they last, for `sweep_uploads`; without, that of
+            `use_journal`, if there is one.
 
     Raises:
         ObjectExistsError: there is an object, and ``only_if_absent``.
@@ -64,7 +65,7 @@ def put(
     )
     if sending.size_bytes < limits().multipart_bytes:
         return _put_whole(sending)
-    return put_parts(sending, journal=journal)
+    return put_parts(sending, journal=journal or default_journal())
 
 
 def _put_whole(sending: Sending) -> ObjectInfo:

@@ -258,3 +258,16 @@ def test_a_lookup_after_a_failure_does_not_hang(empty, file):
     empty.at(HEAD, *[cut_after(0), hang_up] * 9)
     with pytest.raises(StoreUnreachableError):
         s3.put(file, URI)
+
+
+def test_a_send_in_parts_is_noted_in_the_journal_of_the_process(bucket, tmp_path):
+    """As the sends of luigi's targets are, whose callers know of no journal."""
+    (tmp_path / "big.bin").write_bytes(b"x" * (s3.limits().multipart_bytes + 1))
+    journal, noted = tmp_path / "journal", set()
+    s3.use_journal(journal)
+    try:
+        s3.put(tmp_path / "big.bin", S3Uri("bucket", "big.bin"), on_bytes=lambda _: noted.update(os.listdir(journal)))
+    finally:
+        s3.use_journal(None)
+    assert [name[:8] for name in noted] == [".upload~"]
+    assert os.listdir(journal) == []
