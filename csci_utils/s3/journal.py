@@ -1,7 +1,8 @@
 """Multipart uploads that are under way, remembered on disk, so that the next start can give up what a kill left.
 
 Each has a file of its own in a folder, the journal: its name tells the process, its text the bucket, the key and, once
-there is one, the upload. It is written before the upload is begun, and goes when the upload is completed or given up.
+there is one, the upload. It is written before the upload is begun, again before the completion is sent (from then on,
+the object may be there), and goes when the upload is completed or given up.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ class Note:
 
     Attributes:
         token: what the object will carry, which tells it from an equal one of another upload.
+        completing: whether its completion was, or is about to be, sent.
         settled: whether nothing can be left of it in the store; else the note stays, for the next start.
     """
 
     def __init__(self, path: Path | None, uri: S3Uri) -> None:
         self.token = secrets.token_hex(16)
+        self.completing = False
         self.settled = False
         self._path = path
         self._facts: dict[str, Any] = {"bucket": uri.bucket, "key": uri.key, "upload_id": None, "since_s": time.time()}
@@ -45,13 +48,19 @@ class Note:
     def write(self) -> None:
         """Put it on the disk."""
         if self._path is not None:
-            facts = {**self._facts, "endpoint": backend().endpoint()}
+            sent = {"token": self.token, "completing": self.completing}
+            facts = {**self._facts, **sent, "endpoint": backend().endpoint()}
             with atomic_path(self._path) as scratch:
                 scratch.write_text(json.dumps(facts, sort_keys=True, indent=2) + "\n", encoding="utf-8")
 
     def begun(self, upload: Upload) -> None:
         """Remember which upload it is."""
         self._facts["upload_id"] = upload.upload_id
+        self.write()
+
+    def complete(self) -> None:
+        """Remember that its completion is sent next."""
+        self.completing = True
         self.write()
 
     def close(self) -> None:
@@ -73,10 +82,23 @@ def noted(journal: Path | None, uri: S3Uri) -> Iterator[Note]:
         note.close()
 
 
+def is_published(uri: S3Uri, token: str) -> bool:
+    """Tell whether the object came by the upload of this token, by one HEAD.
+
+    Asked before an upload is given up whose completion was sent: on Swift, one that was completed may still be listed,
+    and to give it up deletes the bytes of the object.
+    """
+    try:
+        return backend().head(uri).token == token
+    except FileNotFoundError:
+        return False
+
+
 def sweep_uploads(journal: Path) -> list[S3Uri]:
     """Give up the multipart uploads of processes that are gone, and return where they were to go.
 
-    Those of live processes stay. What the store refuses is logged, and tried again at the next start.
+    Those of live processes stay, and those that were completed after all. What the store refuses is logged, and tried
+    again at the next start.
     """
     notes = {path: _read(path) for path in sorted(journal.glob(".upload~*.json")) if _NOTE.fullmatch(path.name)}
     gone = {path: facts for path, facts in notes.items() if _is_abandoned(path)}
@@ -92,7 +114,7 @@ def sweep_uploads(journal: Path) -> list[S3Uri]:
     return swept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Facts:
     """What a note says."""
 
@@ -100,13 +122,22 @@ class _Facts:
     upload_id: str | None
     since_s: float
     endpoint: str
+    token: str
+    completing: bool
 
 
 def _read(path: Path) -> _Facts | None:
     try:
         facts = json.loads(path.read_bytes())
         uri = S3Uri(str(facts["bucket"]), str(facts["key"]))
-        return _Facts(uri, facts["upload_id"], float(facts["since_s"]), str(facts["endpoint"]))
+        return _Facts(
+            uri=uri,
+            upload_id=facts["upload_id"],
+            since_s=float(facts["since_s"]),
+            endpoint=str(facts["endpoint"]),
+            token=str(facts.get("token", "")),
+            completing=bool(facts.get("completing", False)),
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -121,6 +152,8 @@ def _give_up(path: Path, facts: _Facts, *, in_use: set[str | None]) -> bool:
     try:
         if facts.endpoint != backend().endpoint():
             return _forget(path, facts)
+        if facts.completing and is_published(facts.uri, facts.token):
+            return True
         for upload in _uploads(facts, in_use=in_use):
             with suppress(FileNotFoundError):  # completed, or given up already
                 backend().abort_upload(upload)

@@ -22,7 +22,7 @@ from csci_utils.s3.errors import (
     UploadMissingError,
     said,
 )
-from csci_utils.s3.journal import Note, noted
+from csci_utils.s3.journal import Note, is_published, noted
 from csci_utils.s3.sending import Sending, Wanted, refusing
 from csci_utils.s3.threads import Crew, check_stopped
 from csci_utils.s3.tries import Tries
@@ -92,9 +92,10 @@ def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> Objec
             if upload.num_retries:
                 _abort_twins(upload, age_s=time.monotonic() - begun_s)
             _send(sending, work)
+            note.complete()
             info = _complete(sending, work, sha256=parts.sha256, token=note.token)
         except BaseException:
-            note.settled = _abort(upload) and work.crew.ended  # a part under way may arrive after all is given up
+            note.settled = _abort(upload, note) and work.crew.ended  # a part under way may arrive after all is given up
             raise
         note.settled = True
         return info
@@ -221,9 +222,15 @@ def _complete(sending: Sending, work: _Work, *, sha256: str, token: str) -> Obje
     return wanted.info(stored.info.etag)
 
 
-def _abort(upload: Upload) -> bool:
-    """Give an upload up, and tell whether that was done; a failure is logged, and never hides what led here."""
+def _abort(upload: Upload, note: Note) -> bool:
+    """Give an upload up unless it is the object by now, and tell whether nothing is left of it.
+
+    A failure is logged, and never hides what led here.
+    """
     try:
+        if note.completing and is_published(upload.uri, note.token):
+            logger.info("%s: its multipart upload was completed after all", upload.uri)
+            return True
         backend().abort_upload(upload)
     except FileNotFoundError:
         return True

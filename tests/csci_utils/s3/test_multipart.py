@@ -215,6 +215,34 @@ def test_an_upload_whose_beginning_was_lost_leaves_no_twin(empty, file):
     assert empty.parts == {}
 
 
+def complete_and_fail(handler) -> None:
+    """As Swift does when it has made the object and cannot remove the upload: to give that up destroys the object."""
+    upload_id = handler.query["uploadId"]
+    parts = handler.store.parts[upload_id]
+    lose_answer(complete_upload)(handler)
+    handler.store.parts[upload_id] = parts
+
+
+def test_what_was_completed_after_all_is_not_given_up(empty, file, journal):
+    empty.at(COMPLETE, complete_and_fail, refuse(403, "AccessDenied"))
+    empty.at("HEAD /bucket/big.pth", refuse(400, "BadRequest"))  # the first look
+    with pytest.raises(AccessRefusedError, match="complete it"):
+        s3.put(file, URI, journal=journal)
+    assert empty.body == BODY
+    assert not any(line.startswith(ABORT) for line in empty.requests)
+    assert notes(journal) == []
+
+
+def test_what_may_have_been_completed_is_left_to_the_next_start(empty, caplog, file, journal):
+    empty.at(COMPLETE, complete_and_fail, refuse(403, "AccessDenied"))
+    empty.at("HEAD /bucket/big.pth", *[refuse(400, "BadRequest")] * 2)
+    with pytest.raises(AccessRefusedError, match="complete it"):
+        s3.put(file, URI, journal=journal)
+    assert list(empty.parts) == ["upload-1"]
+    assert len(notes(journal)) == 1
+    assert "its parts stay in the store" in lines(caplog)[-1]
+
+
 def test_a_completed_object_that_is_another_is_removed(empty, file):
     def other(handler) -> None:
         parts = handler.store.parts["upload-1"]
@@ -368,6 +396,48 @@ def test_an_upload_that_was_completed_after_all_is_no_error(killed, journal):
 def rewrite(journal: Path, **facts: object) -> None:
     (note,) = journal.iterdir()
     note.write_text(json.dumps({**json.loads(note.read_text()), **facts}))
+
+
+def token(journal: Path) -> str:
+    (note,) = journal.iterdir()
+    return str(json.loads(note.read_text())["token"])
+
+
+def test_a_note_says_that_the_completion_is_sent_before_it_is(empty, file, journal):
+    seen = []
+    empty.at(THIRD, lambda handler: (seen.append(next(journal.iterdir()).read_text()), take_part(handler)))
+    empty.at(COMPLETE, lambda handler: (seen.append(next(journal.iterdir()).read_text()), complete_upload(handler)))
+    s3.put(file, URI, journal=journal)
+    assert [json.loads(text)["completing"] for text in seen] == [False, True]
+    assert json.loads(seen[0])["token"] == empty.headers["x-amz-meta-upload"]
+
+
+def test_the_next_start_leaves_what_was_completed_before_the_kill(killed, journal):
+    rewrite(journal, completing=True)
+    killed.hold(BODY, sha256=True, x_amz_meta_upload=token(journal))
+    assert s3.sweep_uploads(journal) == [URI]
+    assert not any(line.startswith(ABORT) for line in killed.requests)
+    assert notes(journal) == []
+
+
+@pytest.mark.parametrize("other", [{}, {"x_amz_meta_upload": "of somebody else"}], ids=["no-token", "another"])
+def test_the_next_start_gives_up_what_another_object_stands_in_for(killed, journal, other):
+    rewrite(journal, completing=True)
+    killed.hold(BODY, sha256=True, **other)
+    assert s3.sweep_uploads(journal) == [URI]
+    assert (killed.parts, killed.body) == ({}, BODY)
+    assert notes(journal) == []
+
+
+def test_the_next_start_gives_nothing_up_where_it_cannot_look(killed, caplog, journal):
+    rewrite(journal, completing=True)
+    killed.at("HEAD /bucket/big.pth", refuse(400, "BadRequest"))
+    assert s3.sweep_uploads(journal) == []
+    assert list(killed.parts) == ["upload-1"]
+    assert len(notes(journal)) == 1
+    assert "the next start tries again" in lines(caplog)[-1]
+    assert s3.sweep_uploads(journal) == [URI]
+    assert killed.parts == {}
 
 
 def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(killed, journal):
