@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from csci_utils.s3.errors import (
 )
 from csci_utils.s3.journal import Note, is_published, noted
 from csci_utils.s3.sending import Sending, Wanted, refusing
-from csci_utils.s3.threads import Crew, check_stopped
+from csci_utils.s3.threads import Crew, check_stopped, hurried
 from csci_utils.s3.tries import Tries
 
 logger = logging.getLogger("csci_utils.s3")
@@ -94,8 +95,10 @@ def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> Objec
             _send(sending, work)
             note.complete()
             info = _complete(sending, work, sha256=parts.sha256, token=note.token)
-        except BaseException:
-            note.settled = _abort(upload, note) and work.crew.ended  # a part under way may arrive after all is given up
+        except BaseException as err:
+            with nullcontext() if isinstance(err, Exception) else hurried():  # after Ctrl-C, the note sees to it
+                aborted = _abort(upload, note)
+            note.settled = aborted and work.crew.ended  # a part under way may arrive after all is given up
             raise
         note.settled = True
         return info

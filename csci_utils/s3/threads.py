@@ -79,6 +79,18 @@ def waking(wake: Callable[[], object]) -> AbstractContextManager[None]:
     return nullcontext() if stop is None else stop.waking(wake)
 
 
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Have this thread's requests in the block tried once, as those of a call that was given up are."""
+    before = getattr(_here, "stop", None)
+    _here.stop = Stop()
+    _here.stop.set()
+    try:
+        yield
+    finally:
+        _here.stop = before
+
+
 def pause(seconds: float) -> None:
     """Sleep, but not on after this thread's call was given up."""
     if getattr(_here, "stop", None) is None:

@@ -355,6 +355,29 @@ def test_ctrl_c_between_parts_is_clean(empty, file, journal):
     assert notes(journal) == []
 
 
+def test_ctrl_c_is_quick_when_the_store_is_gone(empty, file, journal):
+    def gone(_num: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.2))
+    abort = f"{ABORT} /bucket/big.pth?uploadId=upload-1"
+    empty.at(abort, *[stay_silent] * 9)
+    with pytest.raises(KeyboardInterrupt):
+        s3.put(file, URI, journal=journal, on_bytes=gone)
+    assert empty.requests.count(abort) == 1
+    assert len(notes(journal)) == 1
+
+
+def test_an_error_is_patient_when_the_store_is_slow(empty, file, journal):
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.2))
+    abort = f"{ABORT} /bucket/big.pth?uploadId=upload-1"
+    empty.at(THIRD, refuse(403, "AccessDenied"))
+    empty.at(abort, stay_silent)
+    with pytest.raises(AccessRefusedError):
+        s3.put(file, URI, journal=journal)
+    assert (empty.parts, notes(journal)) == ({}, [])
+
+
 # --- what a kill left
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from csci_utils.s3.threads import Crew, Stop, StoppedError, check_stopped, pause, stopped, waking
+from csci_utils.s3.threads import Crew, Stop, StoppedError, check_stopped, hurried, pause, stopped, waking
 from tests.csci_utils.fake_store import wait_until
 
 
@@ -153,3 +153,9 @@ def test_a_waker_that_fails_does_not_keep_the_others_asleep():
     with stop.waking(lambda: 1 / 0):
         woken.append("late")
     assert woken == ["second", "late"]
+
+
+def test_a_hurried_block_is_like_a_call_that_was_given_up():
+    with hurried():
+        assert stopped()
+    assert not stopped()
