@@ -26,7 +26,7 @@ from csci_utils.s3.uri import S3Uri
 logger = logging.getLogger("csci_utils.s3")
 
 _NOTE = re.compile(r"\.upload~(?P<owner>[0-9a-f]{8}-[0-9]{1,10}-[0-9a-f]{8})-[0-9a-f]{8}\.json")
-_CLOCK_SKEW_S = 300.0
+_CLOCK_SKEW_S = 1200.0  # S3 takes requests of clocks that are 15 minutes off
 
 
 class Note:

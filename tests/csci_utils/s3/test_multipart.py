@@ -472,6 +472,13 @@ def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(killed, journal
     assert not any("of-a-longer-key" in line for line in killed.requests)
 
 
+def test_a_clock_that_s3_takes_is_near_enough(killed, journal):
+    (note,) = journal.iterdir()
+    rewrite(journal, upload_id=None, since_s=json.loads(note.read_text())["since_s"] + 15 * 60)
+    assert s3.sweep_uploads(journal) == [URI]
+    assert killed.parts == {}
+
+
 def test_what_was_begun_long_before_is_not_touched(killed, journal):
     rewrite(journal, upload_id=None, since_s=json.loads(next(journal.iterdir()).read_text())["since_s"] + 3600)
     assert s3.sweep_uploads(journal) == [URI]
