@@ -8,7 +8,14 @@ from pathlib import Path
 
 from csci_utils.s3.backend import DamagedError, ObjectInfo, OnBytes, Opened, backend
 from csci_utils.s3.client import limits
-from csci_utils.s3.errors import BucketMissingError, ObjectChangedError, ObjectMissingError, S3Error, said
+from csci_utils.s3.errors import (
+    BucketMissingError,
+    ObjectChangedError,
+    ObjectMissingError,
+    S3Error,
+    StoreUnreachableError,
+    said,
+)
 from csci_utils.s3.ranges import RangesIgnoredError, fetch_ranges
 from csci_utils.s3.receive import FetchedObject, checking, fetched, receive
 from csci_utils.s3.tries import Tries
@@ -68,7 +75,8 @@ def get(
         uri: the object.
         path: the file, which is replaced; what a failure leaves in it is of no use.
         on_bytes: told of progress, in this thread.
-        seen: what a `head` just said, which saves a big object its first, unneeded bytes.
+        seen: what a `head` just said, which saves a big object its first, unneeded bytes, and tells the size of one
+            that carries no digest.
 
     Raises:
         ObjectMissingError, AccessRefusedError, ...: the store has or gives no such object.
@@ -95,11 +103,22 @@ def _get_once(uri: S3Uri, path: Path, *, count: OnBytes, seen: ObjectInfo | None
     span = (0, limits().range_bytes) if ask else None
     opened = backend().open(uri, span=span, if_match=ask.etag if ask else None)
     try:
-        if opened.ranged if ask else by_ranges and _is_big(opened.stored.info):
-            return fetch_ranges(opened, path, count=count)
-        return _fetch_whole(opened, path, count=count)
+        ranged = opened.ranged if ask else by_ranges and _is_big(opened.stored.info)
+        got = (fetch_ranges if ranged else _fetch_whole)(opened, path, count=count)
     finally:
         opened.body.close()
+    if seen is not None and got.checked_by == "size":
+        _compare_size(got, path, seen=seen, count=count)
+    return got
+
+
+def _compare_size(got: FetchedObject, path: Path, *, seen: ObjectInfo, count: OnBytes) -> None:
+    """Raise DamagedError where another number of bytes came than the look said of the same object."""
+    received = path.stat().st_size
+    if got.info.etag and got.info.etag == seen.etag and received != seen.size_bytes:
+        count(-received)
+        what = f"it was seen with {seen.size_bytes} bytes (etag {seen.etag}), and {received} came; try again"
+        raise DamagedError(said(StoreUnreachableError, uri=got.info.uri, action="read it", what=what))
 
 
 def _is_big(info: ObjectInfo) -> bool:

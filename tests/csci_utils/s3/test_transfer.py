@@ -223,6 +223,25 @@ def test_a_body_is_checked_by_what_the_store_offers(store, tmp_path, headers, ch
     assert s3.get(URI, tmp_path / "copy").checked_by == checked_by
 
 
+def test_a_body_without_a_digest_is_as_long_as_it_was_seen(store, pauses, tmp_path):
+    store.hold(BODY, ETag='"0123-2"')
+    seen, moved = s3.head(URI), []
+    store.faults.append(give(BODY[:-1]))  # by a length that says so
+    assert s3.get(URI, tmp_path / "copy", seen=seen, on_bytes=moved.append).checked_by == "size"
+    assert (tmp_path / "copy").read_bytes() == BODY
+    assert sum(moved) == len(BODY)
+    store.faults.extend([give(BODY[:-1])] * 9)
+    with pytest.raises(StoreUnreachableError, match=r"seen with 102400 bytes \(etag 0123-2\), and 102399 came"):
+        s3.get(URI, tmp_path / "copy", seen=seen)
+
+
+def test_a_body_of_another_object_may_have_another_length(store, tmp_path):
+    store.hold(BODY, ETag='"0123-2"')
+    seen = s3.head(URI)
+    store.hold(BODY[:-1], ETag='"4567-2"')
+    assert s3.get(URI, tmp_path / "copy", seen=seen).info.size_bytes == len(BODY) - 1
+
+
 def test_a_stored_checksum_that_differs_is_noticed(store, pauses, tmp_path):
     store.hold(BODY, ETag='"0123-2"', x_amz_checksum_crc32=crc32(BODY))
     store.faults.extend([give(corrupted(BODY))] * 9)
