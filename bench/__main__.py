@@ -49,7 +49,7 @@ def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
 def _machine(groups: Sequence[str]) -> list[str]:
     lines = [f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, no GPU used"]
     if set(groups) & {"store", *PARTS}:
-        lines += [f"the store: Swift on loopback, one process a server; {peers.versions()}", *LEGEND]
+        lines += [f"the store: Swift on loopback, a process each server, no cache; {peers.versions()}", *LEGEND]
     return [*lines, _load()]
 
 

@@ -43,8 +43,9 @@ def run(store: Store, *, rounds: int) -> Iterator[list[str]]:
 
 def _compare(store: Store, key: str, how: str, *, sha256: str, rounds: int) -> list[str]:
     goal = Goal(ours=OURS, peer=CURL)
-    samples = interleaved(_commands(store, key), rounds=rounds, server_pids=store.server_pids)
-    _check(store, sha256)
+    commands = _commands(store, key)
+    samples = interleaved(commands, rounds=rounds, server_pids=store.server_pids)
+    _check(store, sha256, num_files=len(commands))
     lines = [
         f"big down: {store.sizes.big_bytes / 1e6:g} MB to a file, {how}",
         f"{rounds} rounds interleaved, 1 discarded before them; every file compared with what was sent",
@@ -54,8 +55,9 @@ def _compare(store: Store, key: str, how: str, *, sha256: str, rounds: int) -> l
     if transfer_table.is_met(samples, goal):
         return lines
     fewer = max(1, rounds // 2)
-    tried = interleaved([*_commands(store, key)[:2], *_tried(store, key)], rounds=fewer, server_pids=store.server_pids)
-    _check(store, sha256)
+    again = [*commands[:2], *_tried(store, key)]
+    tried = interleaved(again, rounds=fewer, server_pids=store.server_pids)
+    _check(store, sha256, num_files=len(again))
     return [
         *lines,
         f"what was tried, {fewer} rounds interleaved, 1 discarded before them",
@@ -94,13 +96,16 @@ def _down(store: Store, name: str, args: list[str], *, python: bool = False) -> 
     return (store.python if python else store.command)(name, args, nothing_there)
 
 
-def _check(store: Store, sha256: str) -> None:
+def _check(store: Store, sha256: str, *, num_files: int) -> None:
     """Compare what every program wrote last, and remove it.
 
     Raises:
-        RuntimeError: it is not what was sent.
+        RuntimeError: it is not what was sent, or not every program wrote.
     """
-    for path in sorted((store.folder / "down").iterdir()):
+    paths = sorted((store.folder / "down").iterdir())
+    if len(paths) != num_files:
+        raise RuntimeError(f"{num_files} programs wrote {len(paths)} files; do not trust this run")
+    for path in paths:
         if sha256_of(path) != sha256:
             raise RuntimeError(f"{path.name} wrote other bytes than the store holds; do not trust this run")
         path.unlink()

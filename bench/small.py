@@ -14,12 +14,14 @@ from csci_utils.io import md5_of, sha256_of
 from csci_utils.s3 import S3Limits
 
 OURS_DOWN, OURS_UP = "ours: get_many, verified and synced", "ours: put_many, digests compared"
-S5CMD = "s5cmd cp"
+S5CMD = "s5cmd cp, its 256 workers"
 TRIED = {
     f"tried: {num} at a time": {"parallel_objects": num, "pool_connections": max(num, S3Limits().pool_connections)}
     for num in (4, 16, 32, 64)
 }
 NOT_SYNCED = "tried: without syncing files"
+AS_MANY = S3Limits().parallel_objects
+S5CMD_AS_MANY = f"s5cmd with {AS_MANY} workers, as ours"
 
 
 def run(store: Store, *, rounds: int) -> Iterator[list[str]]:
@@ -57,9 +59,13 @@ def _compare(
     ]
 
 
+def _s5cmd(source: str, target: str, *options: str) -> list[str]:
+    return [peers.s5cmd(), "--log", "error", *options, "cp", source, target]
+
+
 def _up(store: Store, source: Path) -> list[Command]:
     return [
-        store.command(S5CMD, [peers.s5cmd(), "--log", "error", "cp", f"{source}/", f"s3://{BUCKET}/s5cmd/"]),
+        store.command(S5CMD, _s5cmd(f"{source}/", f"s3://{BUCKET}/s5cmd/")),
         store.python(OURS_UP, ours.args("send-all", str(source), f"s3://{BUCKET}/ours")),
         store.python(_boto3("upload_file"), plain.args("send-all", str(source), f"s3://{BUCKET}/boto3")),
     ]
@@ -67,15 +73,17 @@ def _up(store: Store, source: Path) -> list[Command]:
 
 def _tried_up(store: Store, source: Path) -> list[Command]:
     prefix = f"s3://{BUCKET}/tried"
-    return [store.python(name, ours.args("send-all", str(source), prefix, limits=TRIED[name])) for name in TRIED]
+    return [
+        store.command(S5CMD_AS_MANY, _s5cmd(f"{source}/", f"{prefix}/", "--numworkers", str(AS_MANY))),
+        *(store.python(name, ours.args("send-all", str(source), prefix, limits=TRIED[name])) for name in TRIED),
+    ]
 
 
 def _down(store: Store) -> list[Command]:
     prefix = f"s3://{BUCKET}/ours/"
     folders = [store.folder / "many" / name for name in ("s5cmd", "ours", "boto3")]
-    s5cmd_args = [peers.s5cmd(), "--log", "error", "cp", f"{prefix}*", f"{folders[0]}/"]
     return [
-        store.command(S5CMD, s5cmd_args, lambda: _emptied(folders[0])),
+        store.command(S5CMD, _s5cmd(f"{prefix}*", f"{folders[0]}/"), lambda: _emptied(folders[0])),
         store.python(OURS_DOWN, ours.args("fetch-all", prefix, str(folders[1])), lambda: _emptied(folders[1])),
         store.python(
             _boto3("download_file"), plain.args("fetch-all", prefix, str(folders[2])), lambda: _emptied(folders[2])
@@ -87,7 +95,11 @@ def _tried_down(store: Store) -> list[Command]:
     prefix, folder = f"s3://{BUCKET}/ours/", store.folder / "many" / "tried"
     args = {name: ours.args("fetch-all", prefix, str(folder), limits=limits) for name, limits in TRIED.items()}
     args[NOT_SYNCED] = ours.args("fetch-all", prefix, str(folder), no_sync=True)
-    return [store.python(name, each, lambda: _emptied(folder)) for name, each in args.items()]
+    s5cmd = _s5cmd(f"{prefix}*", f"{folder}/", "--numworkers", str(AS_MANY))
+    return [
+        store.command(S5CMD_AS_MANY, s5cmd, lambda: _emptied(folder)),
+        *(store.python(name, each, lambda: _emptied(folder)) for name, each in args.items()),
+    ]
 
 
 def _boto3(method: str) -> str:

@@ -51,11 +51,18 @@ def test_a_download_of_other_bytes_ends_the_run(tmp_path):
     made = made_store(tmp_path)
     path, sha256 = made.new_file("down/right", 1_500_000)
     assert path.stat().st_size == 1_500_000
-    big._check(made, sha256)
+    big._check(made, sha256, num_files=1)
     assert list(path.parent.iterdir()) == []
     made.new_file("down/wrong", 1_500_000)
     with pytest.raises(RuntimeError, match="^wrong wrote other bytes than the store holds"):
-        big._check(made, sha256)
+        big._check(made, sha256, num_files=1)
+
+
+def test_a_program_that_wrote_nothing_ends_the_run(tmp_path):
+    made = made_store(tmp_path)
+    _, sha256 = made.new_file("down/right", 3)
+    with pytest.raises(RuntimeError, match="^2 programs wrote 1 files"):
+        big._check(made, sha256, num_files=2)
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing"])
