@@ -19,6 +19,7 @@ from csci_utils.s3 import (
     S3Limits,
     S3Uri,
 )
+from csci_utils.s3.backend import backend
 from tests.servers.faults import CallFirst
 from tests.servers.proxy import FaultProxy
 from tests.servers.stores import Store
@@ -179,6 +180,17 @@ def test_a_big_file_for_a_missing_bucket_is_not_sent_in_vain(any_store, tmp_path
     with pytest.raises(BucketMissingError, match="there is no bucket 'no-such-bucket'"):
         s3.put(tmp_path / "file", S3Uri("no-such-bucket", "key"), on_bytes=moved.append)
     assert sum(moved) == 0
+
+
+def test_an_object_that_came_in_parts_tells_by_which_upload(any_store, uri, tmp_path):
+    s3.use_limits(SMALL_PARTS)
+    (tmp_path / "file").write_bytes(body_of(6 * MIB))
+    tokens = []
+    for _ in range(2):
+        s3.put(tmp_path / "file", uri)
+        tokens.append(any_store.plain.head_object(Bucket=uri.bucket, Key=uri.key)["Metadata"]["upload"])
+        assert backend().head(uri).token == tokens[-1]
+    assert tokens[0] != tokens[1]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), ValueError("stop")], ids=["ctrl-c", "error"])
