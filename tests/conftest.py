@@ -22,6 +22,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests marked soak at their full counts")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs against Swift is slow: it starts four processes, and syncs each object to the disk."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        on_swift = callspec is not None and "swift" in callspec.params.values()
+        if on_swift or {"swift", "swift_store"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake keys instead of the developer's own, and none of the project's settings from outside."""
