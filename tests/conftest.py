@@ -27,7 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs against Swift is slow: it starts four processes, and syncs each object to the disk."""
     for item in items:
         callspec = getattr(item, "callspec", None)
-        on_swift = callspec is not None and "swift" in callspec.params.values()
+        on_swift = callspec is not None and any(
+            isinstance(each, str) and each == "swift" for each in callspec.params.values()
+        )
         if on_swift or {"swift", "swift_store"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
