@@ -13,9 +13,6 @@ from typing import Any
 
 from bench.stopwatch import told
 
-THREADS = 8
-"""As many as `csci_utils.s3` takes for a group of objects, unless its limits say otherwise."""
-
 
 def main() -> None:
     """Do one thing once, with the client made before the clock starts."""
@@ -29,19 +26,19 @@ def fetch(uri: str, path: str) -> None:
         client.download_file(bucket, key, path)
 
 
-def fetch_all(prefix: str, folder: str) -> None:
+def fetch_all(prefix: str, folder: str, num_threads: str) -> None:
     """`download_file` for all that lies under a prefix, in a pool of threads."""
-    client, (bucket, under) = _client(), _parsed(prefix)
-    with told(), ThreadPoolExecutor(THREADS) as pool:
+    client, (bucket, under) = _client(int(num_threads)), _parsed(prefix)
+    with told(), ThreadPoolExecutor(int(num_threads)) as pool:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=under)
         keys = [each["Key"] for page in pages for each in page["Contents"]]
         list(pool.map(lambda key: client.download_file(bucket, key, str(Path(folder, Path(key).name))), keys))
 
 
-def send_all(folder: str, prefix: str) -> None:
+def send_all(folder: str, prefix: str, num_threads: str) -> None:
     """`upload_file` for the files of a folder, in a pool of threads."""
-    client, (bucket, under) = _client(), _parsed(prefix)
-    with told(), ThreadPoolExecutor(THREADS) as pool:
+    client, (bucket, under) = _client(int(num_threads)), _parsed(prefix)
+    with told(), ThreadPoolExecutor(int(num_threads)) as pool:
         paths = sorted(Path(folder).iterdir())
         list(pool.map(lambda path: client.upload_file(str(path), bucket, f"{under}/{path.name}"), paths))
 
@@ -50,19 +47,18 @@ def look(uri: str, times: str) -> None:
     """`S3Target.exists`, so many times."""
     from luigi.contrib.s3 import S3Target
 
-    target = S3Target(uri)
-    client = target.fs.s3
-    assert client is not None
+    target: Any = S3Target(uri)  # type: ignore[no-untyped-call]  # luigi says that it is typed
+    target.fs.s3  # noqa: B018 -- made here, before the clock starts
     with told() as seen:
         for _ in range(int(times)):
             seen["found"] = target.exists()
 
 
-def _client() -> Any:
+def _client(num_threads: int = 1) -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(max_pool_connections=4 * THREADS))
+    return boto3.client("s3", config=Config(max_pool_connections=max(10, 2 * num_threads)))
 
 
 def _parsed(uri: str) -> tuple[str, str]:

@@ -15,13 +15,14 @@ from csci_utils.s3 import S3Limits
 
 OURS_DOWN, OURS_UP = "ours: get_many, verified and synced", "ours: put_many, digests compared"
 S5CMD = "s5cmd cp, its 256 workers"
-TRIED = {
-    f"tried: {num} at a time": {"parallel_objects": num, "pool_connections": max(num, S3Limits().pool_connections)}
-    for num in (4, 16, 32, 64)
-}
-NOT_SYNCED = "tried: without syncing files"
 AS_MANY = S3Limits().parallel_objects
 S5CMD_AS_MANY = f"s5cmd with {AS_MANY} workers, as ours"
+TRIED = {
+    f"tried: {num} at a time": {"parallel_objects": num, "pool_connections": max(num, S3Limits().pool_connections)}
+    for num in (8, 16, 32, 64)
+    if num != AS_MANY
+}
+NOT_SYNCED = "tried: without syncing files"
 
 
 def run(store: Store, *, rounds: int) -> Iterator[list[str]]:
@@ -67,7 +68,7 @@ def _up(store: Store, source: Path) -> list[Command]:
     return [
         store.command(S5CMD, _s5cmd(f"{source}/", f"s3://{BUCKET}/s5cmd/")),
         store.python(OURS_UP, ours.args("send-all", str(source), f"s3://{BUCKET}/ours")),
-        store.python(_boto3("upload_file"), plain.args("send-all", str(source), f"s3://{BUCKET}/boto3")),
+        store.python(_boto3("upload_file"), plain.args("send-all", str(source), f"s3://{BUCKET}/boto3", str(AS_MANY))),
     ]
 
 
@@ -86,7 +87,9 @@ def _down(store: Store) -> list[Command]:
         store.command(S5CMD, _s5cmd(f"{prefix}*", f"{folders[0]}/"), lambda: _emptied(folders[0])),
         store.python(OURS_DOWN, ours.args("fetch-all", prefix, str(folders[1])), lambda: _emptied(folders[1])),
         store.python(
-            _boto3("download_file"), plain.args("fetch-all", prefix, str(folders[2])), lambda: _emptied(folders[2])
+            _boto3("download_file"),
+            plain.args("fetch-all", prefix, str(folders[2]), str(AS_MANY)),
+            lambda: _emptied(folders[2]),
         ),
     ]
 
@@ -103,7 +106,7 @@ def _tried_down(store: Store) -> list[Command]:
 
 
 def _boto3(method: str) -> str:
-    return f"boto3 {method}, {plain.THREADS} threads"
+    return f"boto3 {method}, {AS_MANY} threads"
 
 
 def _emptied(folder: Path) -> None:
