@@ -187,6 +187,10 @@ class Backend(Protocol):
         """List the multipart uploads to exactly this key."""
         ...
 
+    def has_parts(self, upload: Upload) -> bool:
+        """Tell whether the store holds a part of an upload."""
+        ...
+
     def delete(self, uri: S3Uri) -> None:
         """Remove an object; none there is no error."""
         ...

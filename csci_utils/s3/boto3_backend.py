@@ -114,6 +114,12 @@ class Boto3Backend:
                         begun.append(Begun(upload, each["Initiated"].timestamp()))
         return begun
 
+    def has_parts(self, upload: Upload) -> bool:
+        """Send a ListParts that asks for one."""
+        with translated(upload.uri, "list the parts of its multipart upload"):
+            answer = client().list_parts(MaxParts=1, **_names(upload, _OF_EACH_REQUEST))
+        return bool(answer.get("Parts"))
+
     def delete(self, uri: S3Uri) -> None:
         """Send a DeleteObject."""
         with translated(uri, "remove it"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from csci_utils.s3.credentials import of_credentials, shorten_renewal_log
-from csci_utils.s3.errors import S3Error, one_line, translated
+from csci_utils.s3.errors import S3Error, one_line, took_no_more, translated
 from csci_utils.s3.redact import bad_header, strip_secrets, told_by, without_logins
 from csci_utils.s3.threads import stopped
 
@@ -321,7 +321,7 @@ class _Tries:
         Once, soon after the store was given up: many tasks may ask it one after another.
         """
         names = {cls.__name__ for cls in type(caught).__mro__}
-        if names & {"ReadTimeoutError", "ConnectTimeoutError"}:
+        if names & {"ReadTimeoutError", "ConnectTimeoutError"} or took_no_more(caught):
             kind, allowed = "silent", self.limits.silent_attempts
         elif "ConnectionError" in names and type(caught).__module__.startswith("botocore"):
             kind, allowed = "unreachable", self.limits.connect_attempts
@@ -342,6 +342,8 @@ def _about(operation: str, *, bucket: Any = None, key: Any = None) -> str:
 def _why(response: Any, caught: Any) -> str:
     """Say why a try failed, in words that go after "because"."""
     if caught is not None:
+        if took_no_more(caught):
+            return "it took no more bytes in time"
         names = (cls.__name__ for cls in type(caught).__mro__)
         return next((_REASONS[name] for name in names if name in _REASONS), f"of {type(caught).__name__}")
     if response is None:

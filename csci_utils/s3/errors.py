@@ -150,6 +150,15 @@ _BY_CODE: dict[str, _Border] = {
 }
 _BY_CODE["NotFound"] = _BY_CODE["404"]
 _BY_CODE["403"] = _BY_CODE["Forbidden"] = _BY_CODE["AllAccessDisabled"] = _BY_CODE["AccessDenied"]
+_OF_WRITES: dict[str, _Border] = {
+    **dict.fromkeys(
+        ("404", "NotFound", "NoSuchKey"),
+        _Border(S3Error, "the store knows no such place ({code}); check the bucket's name, the key and the endpoint"),
+    ),
+    "400": _Border(
+        DigestMismatchError, "the store could not read what arrived there ({code}); check the network and proxies"
+    ),
+}
 _SERVER_FAILED = _Border(S3Error, "the store failed ({code}) however often it was asked; try again later")
 _UNKNOWN_CODE = _Border(S3Error, "the store answered {code}: {detail}")
 
@@ -162,6 +171,7 @@ _BAD_CREDENTIALS = (
 _SILENT = (
     "{endpoint} did not answer in time ({name}); check the endpoint's address, the network and proxies, then try again"
 )
+_TAKES_NOTHING = "{endpoint} took no more bytes in time; check the network and proxies, then try again"
 _NO_CONNECTION = "cannot connect to {endpoint} ({name}); check the endpoint's address, the network and proxies"
 
 _BAD_HEADER = _Border(
@@ -249,9 +259,11 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
         "bucket": _bucket(uri),
     }
     if isinstance(getattr(err, "response", None), dict) and "Error" in err.response:  # type: ignore[attr-defined]
-        border = _answer(err.response, facts)  # type: ignore[attr-defined]
+        border = _answer(err.response, facts, writes=action.startswith("write "))  # type: ignore[attr-defined]
     elif facts["header"]:
         border = _BAD_HEADER
+    elif took_no_more(err):
+        border = _Border(StoreTimeoutError, _TAKES_NOTHING)
     else:
         names = (cls.__name__ for cls in type(err).__mro__)
         border = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), _BY_CLASS["BotoCoreError"])
@@ -260,6 +272,17 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
     error = said(border.kind, uri=uri, action=action, what=border.sentence.format(**facts))
     error.num_retries = _num_retries(err)
     return error
+
+
+def took_no_more(err: BaseException | None) -> bool:
+    """Tell whether a connection was closed on this side, because the store took no more of a body in time.
+
+    botocore (1.44) calls that a closed connection, as it does one that the other side closed.
+    """
+    inner = getattr(err, "kwargs", {}).get("error")
+    return type(err).__name__ == "ConnectionClosedError" and any(
+        isinstance(each, TimeoutError) for each in (inner, *getattr(inner, "args", ()))
+    )
 
 
 def said(kind: type[SomeS3Error], *, uri: S3Uri | str, action: str, what: str) -> SomeS3Error:
@@ -274,7 +297,7 @@ def one_line(text: str) -> str:
     )
 
 
-def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
+def _answer(response: dict[str, Any], facts: dict[str, str], *, writes: bool) -> _Border:
     """Read an answer of the store: its code where it sent one, else the bare HTTP status (a HEAD has no body)."""
     metadata = response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
@@ -283,6 +306,8 @@ def _answer(response: dict[str, Any], facts: dict[str, str]) -> _Border:
     facts["code"] = code if code == str(status) or not status else f"{status} {code}"
     facts["region"] = f", {region}" if region else ""
     facts["detail"] = without_logins(str(response["Error"].get("Message") or "no reason given"))
+    if writes and code in _OF_WRITES:
+        return _OF_WRITES[code]
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status >= 500 or code.startswith("5"):

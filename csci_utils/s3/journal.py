@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,20 @@ class Note:
         self.completing = True
         self.write()
 
+    def give_up_unnamed(self) -> bool:
+        """Abort what a request began whose answers were all lost, and tell whether that could be done."""
+        uri = S3Uri(self._facts["bucket"], self._facts["key"])
+        others = [] if self._path is None else [_read(each) for each in _notes(self._path.parent)]
+        in_use = {facts.upload_id for facts in others if facts is not None}
+        try:
+            _abort(_unnamed(uri, since_s=self._facts["since_s"], in_use=in_use))
+        except FileNotFoundError:  # no such bucket
+            return True
+        except S3Error as err:
+            logger.warning("%s; whether a lost answer left an upload there could not be seen", err)
+            return False
+        return True
+
     def close(self) -> None:
         """Forget the upload, unless something may be left of it."""
         if self._path is not None and self.settled:
@@ -100,7 +114,7 @@ def sweep_uploads(journal: Path) -> list[S3Uri]:
     Those of live processes stay, and those that were completed after all. What the store refuses is logged, and tried
     again at the next start.
     """
-    notes = {path: _read(path) for path in sorted(journal.glob(".upload~*.json")) if _NOTE.fullmatch(path.name)}
+    notes = {path: _read(path) for path in _notes(journal)}
     gone = {path: facts for path, facts in notes.items() if _is_abandoned(path)}
     in_use = {facts.upload_id for path, facts in notes.items() if facts is not None and path not in gone}
     swept = []
@@ -124,6 +138,10 @@ class _Facts:
     endpoint: str
     token: str
     completing: bool
+
+
+def _notes(journal: Path) -> list[Path]:
+    return [path for path in sorted(journal.glob(".upload~*.json")) if _NOTE.fullmatch(path.name)]
 
 
 def _read(path: Path) -> _Facts | None:
@@ -154,10 +172,8 @@ def _give_up(path: Path, facts: _Facts, *, in_use: set[str | None]) -> bool:
             return _forget(path, facts)
         if facts.completing and is_published(facts.uri, facts.token):
             return True
-        for upload in _uploads(facts, in_use=in_use):
-            with suppress(FileNotFoundError):  # completed, or given up already
-                backend().abort_upload(upload)
-                logger.info("%s: gave up the multipart upload of a process that is gone", facts.uri)
+        if _abort(_uploads(facts, in_use=in_use)):
+            logger.info("%s: gave up the multipart upload of a process that is gone", facts.uri)
     except FileNotFoundError:  # no such bucket
         return True
     except S3Error as err:
@@ -167,12 +183,38 @@ def _give_up(path: Path, facts: _Facts, *, in_use: set[str | None]) -> bool:
 
 
 def _uploads(facts: _Facts, *, in_use: set[str | None]) -> list[Upload]:
-    """Return the upload that a note names, else those of its key that were begun since it was written."""
+    """Return the upload that a note names, else those that may be the one it has no name of."""
     if facts.upload_id is not None:
         return [Upload(uri=facts.uri, upload_id=facts.upload_id)]
-    begun = backend().list_uploads(facts.uri)
-    since_s = facts.since_s - _CLOCK_SKEW_S
-    return [each.upload for each in begun if each.since_s >= since_s and each.upload.upload_id not in in_use]
+    return _unnamed(facts.uri, since_s=facts.since_s, in_use=in_use)
+
+
+def _unnamed(uri: S3Uri, *, since_s: float, in_use: set[str | None]) -> list[Upload]:
+    """Return the uploads to a key that were begun since then and have no parts.
+
+    One whose beginning was never heard of has none; one with parts is somebody else's, or, on Swift, one that was
+    completed and stays listed: to give that up deletes the bytes of the object.
+    """
+    since_s -= _CLOCK_SKEW_S
+    begun = [each.upload for each in backend().list_uploads(uri) if each.since_s >= since_s]
+    return [each for each in begun if each.upload_id not in in_use and not _has_parts(each)]
+
+
+def _has_parts(upload: Upload) -> bool:
+    try:
+        return backend().has_parts(upload)
+    except FileNotFoundError:  # completed, or given up already
+        return True
+
+
+def _abort(uploads: Iterable[Upload]) -> bool:
+    """Give uploads up, and tell whether there were any."""
+    found = False
+    for upload in uploads:
+        with suppress(FileNotFoundError):  # completed, or given up already
+            backend().abort_upload(upload)
+            found = True
+    return found
 
 
 def _forget(path: Path, facts: _Facts) -> bool:

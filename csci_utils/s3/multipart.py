@@ -108,7 +108,8 @@ def _create(sending: Sending, parts: _Parts, note: Note) -> Upload:
     try:
         return backend().create_upload(sending.uri, arguments=sending.arguments(parts.sha256, token=note.token))
     except S3Error as err:  # where the answer was lost, there may be an upload
-        note.settled = not isinstance(err, (StoreTimeoutError, StoreUnreachableError))
+        lost = isinstance(err, (StoreTimeoutError, StoreUnreachableError))
+        note.settled = not lost or note.give_up_unnamed()
         raise
 
 

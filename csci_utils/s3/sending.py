@@ -112,7 +112,7 @@ class Wanted:
         """Return the object where it is there, whole and with our digest: an earlier try has succeeded after all."""
         with suppress(S3Error):
             stored = backend().head(self.uri)
-            if self._ours(stored) and stored.info.size_bytes == self.size_bytes and self._same(stored):
+            if self._ours(stored) and self._whole(stored):
                 return stored.info
         return None
 
@@ -122,17 +122,31 @@ class Wanted:
         Returns:
             Whether it is known that there is none.
         """
+        return self._look()[1]
+
+    def found_or_removed(self) -> ObjectInfo | None:
+        """Return the object where it is there after all, as `found`; remove a damaged one, as `remove_damaged`."""
+        return self._look()[0]
+
+    def _look(self) -> tuple[ObjectInfo | None, bool]:
+        """Return the object where it is ours and whole, and whether it is known that no damaged one is there."""
         try:
             stored = backend().head(self.uri)
-            if self._ours(stored) and (stored.info.size_bytes != self.size_bytes or not self._same(stored)):
-                logger.warning("%s: damaged on its way (etag %s), removed", self.uri, stored.info.etag)
-                backend().delete(self.uri)
+            if not self._ours(stored):
+                return None, True
+            if self._whole(stored):
+                return stored.info, True
+            logger.warning("%s: damaged on its way (etag %s), removed", self.uri, stored.info.etag)
+            backend().delete(self.uri)
         except FileNotFoundError:
             pass
         except S3Error as err:
             logger.warning("%s; whether a damaged object is there could not be seen", err)
-            return False
-        return True
+            return None, False
+        return None, True
+
+    def _whole(self, stored: Stored) -> bool:
+        return stored.info.size_bytes == self.size_bytes and self._same(stored)
 
     def _ours(self, stored: Stored) -> bool:
         """Tell whether an object carries our digest, and the token where there is one.

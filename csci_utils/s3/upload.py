@@ -104,8 +104,10 @@ def _send(sending: Sending, wanted: Wanted, data: bytes, *, md5: bytes) -> Objec
                 raise
             return ours
         except (StoreUnreachableError, StoreTimeoutError):
-            wanted.remove_damaged()
-            raise
+            ours = wanted.found_or_removed()  # the answer alone may have been lost
+            if ours is None:
+                raise
+            return ours
         if not wanted.remove_damaged() and sending.only_if_absent:
             raise failure  # it would stand in its own way, and be taken for somebody else's
         tries.again(failure)

@@ -92,8 +92,9 @@ class FakeStore:
                 """Say nothing."""
 
             def do_GET(self) -> None:  # noqa: N802
-                uploads = "uploads" in self.query
-                self.act(list_uploads if uploads else give_what_is_asked if store.body is not None else NOTHING_THERE)
+                if "uploads" in self.query or "uploadId" in self.query:
+                    return self.act(list_uploads if "uploads" in self.query else list_parts)
+                return self.act(give_what_is_asked if store.body is not None else NOTHING_THERE)
 
             do_HEAD = do_GET  # noqa: N815
 
@@ -202,6 +203,14 @@ def list_uploads(handler: Any) -> None:
     handler.answer(200, f"<R><IsTruncated>false</IsTruncated>{listed}</R>")
 
 
+def list_parts(handler: Any) -> None:
+    parts = handler.store.parts.get(handler.query["uploadId"])
+    if parts is None:
+        return refuse(404, "NoSuchUpload")(handler)
+    listed = "".join(f"<Part><PartNumber>{number}</PartNumber></Part>" for number in sorted(parts))
+    return handler.answer(200, f"<R>{listed}</R>")
+
+
 def with_upload(handler: Any, change: Callable[[dict[int, bytes]], object]) -> None:
     parts = handler.store.parts.get(handler.query["uploadId"])
     if parts is None:
@@ -228,6 +237,8 @@ def tampered(
         if asked and store.knows_ranges:
             data, status = whole[int(asked[1]) : int(asked[2]) + 1], 206
             headers["Content-Range"] = f"bytes {asked[1]}-{int(asked[1]) + len(data) - 1}/{len(whole)}"
+        if length is not None:
+            headers["Connection"] = "close"
         handler.begin(status, len(data) if length is None else length, headers)
         if handler.command != "HEAD":
             handler.wfile.write(change(data))

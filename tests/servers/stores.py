@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from unittest import mock
 from tests.servers.swift import SwiftServer
 
 REGION = "us-east-1"
+_MOTOS_TIME = "2010-11-10T20:48:33.000Z"
 _numbers = itertools.count(1)
 
 
@@ -114,9 +117,37 @@ def moto_server() -> Iterator[str]:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it reports each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with _uploads_have_times():
+        server.start()
+        host, port = server.get_host_and_port()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _uploads_have_times() -> Iterator[None]:
+    """Let moto (5.2) list multipart uploads with the time when each was begun; it lists all as of 2010."""
+    from moto.s3.models import FakeMultipart
+    from moto.s3.responses import S3Response
+
+    since: dict[str, str] = {}
+    begin, list_uploads = FakeMultipart.__init__, S3Response.list_multipart_uploads
+
+    def begin_at(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        since[self.id] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+
+    def list_with_times(self: Any) -> Any:
+        status, headers, text = list_uploads(self)
+        for upload_id, begun in since.items():
+            block = rf"(?s)<Upload>(?:(?!</Upload>).)*<UploadId>{upload_id}</UploadId>.*?</Upload>"
+            text = re.sub(block, lambda found: found[0].replace(_MOTOS_TIME, begun), text)  # noqa: B023
+        return status, headers, text
+
+    with (
+        mock.patch.object(FakeMultipart, "__init__", begin_at),
+        mock.patch.object(S3Response, "list_multipart_uploads", list_with_times),
+    ):
+        yield

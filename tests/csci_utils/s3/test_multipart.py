@@ -215,6 +215,25 @@ def test_an_upload_whose_beginning_was_lost_leaves_no_twin(empty, file):
     assert empty.parts == {}
 
 
+def test_a_beginning_that_is_lost_every_time_leaves_nothing(empty, caplog, file, journal):
+    empty.parts["upload-0"] = {1: b"of somebody else"}
+    empty.at(BEGIN, *[lose_answer(begin_upload)] * 9)
+    with pytest.raises(StoreUnreachableError, match="wanted to write it"):
+        s3.put(file, URI, journal=journal)
+    assert empty.requests.count(BEGIN) == 8
+    assert list(empty.parts) == ["upload-0"]
+    assert notes(journal) == []
+
+
+def test_what_a_lost_beginning_left_waits_where_it_cannot_be_seen(empty, caplog, file, journal):
+    empty.at(BEGIN, *[lose_answer(begin_upload)] * 9)
+    empty.at("GET /bucket?uploads&prefix=big.pth", refuse(403, "AccessDenied"))
+    with pytest.raises(StoreUnreachableError):
+        s3.put(file, URI, journal=journal)
+    assert "whether a lost answer left an upload there could not be seen" in lines(caplog)[-1]
+    assert len(notes(journal)) == 1
+
+
 def complete_and_fail(handler) -> None:
     """As Swift does when it has made the object and cannot remove the upload: to give that up destroys the object."""
     upload_id = handler.query["uploadId"]
@@ -463,39 +482,54 @@ def test_the_next_start_gives_nothing_up_where_it_cannot_look(killed, caplog, jo
     assert killed.parts == {}
 
 
-def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(killed, journal):
+@pytest.fixture
+def unnamed(killed, journal):
+    """The same after a process was killed before it heard which upload it had begun."""
     rewrite(journal, upload_id=None)
-    killed.parts["upload-9"] = {}
-    killed.at("DELETE /bucket/big.pth?uploadId=upload-1", refuse(404, "NoSuchUpload"))
+    killed.parts["upload-1"].clear()
+    return killed
+
+
+def test_an_upload_that_got_no_name_is_found_by_its_key_and_time(unnamed, journal):
+    unnamed.parts["upload-9"] = {}
+    unnamed.at("DELETE /bucket/big.pth?uploadId=upload-1", refuse(404, "NoSuchUpload"))
     assert s3.sweep_uploads(journal) == [URI]
-    assert list(killed.parts) == ["upload-1"]  # which the store says is gone
-    assert not any("of-a-longer-key" in line for line in killed.requests)
+    assert list(unnamed.parts) == ["upload-1"]  # which the store says is gone
+    assert not any("of-a-longer-key" in line for line in unnamed.requests)
 
 
-def test_a_clock_that_s3_takes_is_near_enough(killed, journal):
+def test_an_upload_with_parts_is_not_one_that_got_no_name(unnamed, journal):
+    unnamed.parts["upload-1"][1] = b"of somebody else"
+    unnamed.parts["upload-2"] = {}
+    unnamed.at("GET /bucket/big.pth?max-parts=1&uploadId=upload-2", refuse(404, "NoSuchUpload"))
+    assert s3.sweep_uploads(journal) == [URI]
+    assert list(unnamed.parts) == ["upload-1", "upload-2"]
+    assert not any(line.startswith(ABORT) for line in unnamed.requests)
+
+
+def test_a_clock_that_s3_takes_is_near_enough(unnamed, journal):
     (note,) = journal.iterdir()
-    rewrite(journal, upload_id=None, since_s=json.loads(note.read_text())["since_s"] + 15 * 60)
+    rewrite(journal, since_s=json.loads(note.read_text())["since_s"] + 15 * 60)
     assert s3.sweep_uploads(journal) == [URI]
-    assert killed.parts == {}
+    assert unnamed.parts == {}
 
 
-def test_what_was_begun_long_before_is_not_touched(killed, journal):
-    rewrite(journal, upload_id=None, since_s=json.loads(next(journal.iterdir()).read_text())["since_s"] + 3600)
+def test_what_was_begun_long_before_is_not_touched(unnamed, journal):
+    rewrite(journal, since_s=json.loads(next(journal.iterdir()).read_text())["since_s"] + 3600)
     assert s3.sweep_uploads(journal) == [URI]
-    assert list(killed.parts) == ["upload-1"]
+    assert list(unnamed.parts) == ["upload-1"]
 
 
-def test_the_upload_of_a_live_process_stays(killed, file, journal):
-    rewrite(journal, upload_id=None)
+def test_the_upload_of_a_live_process_stays(unnamed, file, journal):
     swept = []
-    killed.at(
+    unnamed.at(
         "partNumber=3&uploadId=upload-2", lambda handler: (swept.extend(s3.sweep_uploads(journal)), take_part(handler))
     )
     s3.put(file, URI, journal=journal)
     assert swept == [URI]
-    assert killed.body == BODY
-    assert "DELETE /bucket/big.pth?uploadId=upload-1" in killed.requests
-    assert "DELETE /bucket/big.pth?uploadId=upload-2" not in killed.requests
+    assert unnamed.body == BODY
+    assert "DELETE /bucket/big.pth?uploadId=upload-1" in unnamed.requests
+    assert "DELETE /bucket/big.pth?uploadId=upload-2" not in unnamed.requests
 
 
 def test_what_the_store_refuses_is_kept_for_the_next_start(killed, caplog, journal):

@@ -3,7 +3,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -15,6 +20,7 @@ from csci_utils.s3 import (
     S3Error,
     S3Limits,
     S3Uri,
+    StoreTimeoutError,
     StoreUnreachableError,
 )
 from tests.csci_utils.fake_store import cut_after, hang_up, lose_answer, refuse, take, take_damaged
@@ -60,8 +66,14 @@ def test_a_small_file_is_one_request_with_its_md5(empty, file):
 
 @pytest.mark.parametrize(
     "fault",
-    [take_damaged, refuse(400, "BadDigest"), refuse(400, "IncompleteBody"), refuse(400, "XAmzContentSHA256Mismatch")],
-    ids=["taken-damaged", "bad-digest", "incomplete", "bad-sha256"],
+    [
+        take_damaged,
+        refuse(400, "BadDigest"),
+        refuse(400, "IncompleteBody"),
+        refuse(400, "XAmzContentSHA256Mismatch"),
+        lambda handler: handler.answer(400),
+    ],
+    ids=["taken-damaged", "bad-digest", "incomplete", "bad-sha256", "bare-400"],
 )
 def test_bytes_that_are_damaged_on_their_way_are_sent_again(empty, caplog, file, fault):
     empty.at(PUT, fault, fault)
@@ -128,6 +140,56 @@ def test_a_connection_that_drops_every_time_leaves_nothing_damaged(empty, file):
     with pytest.raises(StoreUnreachableError):
         s3.put(file, URI)
     assert empty.body is None
+
+
+def test_a_put_whose_answer_alone_is_lost_is_done(empty, file):
+    empty.at(PUT, *[lose_answer(take)] * 9)
+    assert s3.put(file, URI) == s3.head(URI)
+    assert empty.body == BODY
+
+
+def test_a_place_that_is_not_there_is_no_missing_input(empty, file):
+    empty.at(PUT, refuse(404, "NoSuchKey"))
+    with pytest.raises(S3Error, match="the store knows no such place") as caught:
+        s3.put(file, URI)
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_store_that_reads_no_more_is_silent_and_soon_given_up(tmp_path):
+    (tmp_path / "big").write_bytes(bytes(20 * 1024 * 1024))
+    s3.use_limits(S3Limits(connect_timeout_s=0.2, read_timeout_s=0.2, silent_attempts=2, multipart_bytes=2**30))
+    with (
+        deaf_server() as (url, taken),
+        mock.patch.dict(os.environ, AWS_ENDPOINT_URL_S3=url),
+        pytest.raises(StoreTimeoutError, match="took no more bytes in time"),
+    ):
+        s3.put(tmp_path / "big", URI)
+    assert len(taken) == 2 + 1  # and a look whether it is there after all
+
+
+@contextmanager
+def deaf_server() -> Iterator[tuple[str, list[socket.socket]]]:
+    """Take connections, ask for the body, and read nothing of it."""
+    taken = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection = server.accept()[0]
+                taken.append(connection)
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", taken
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in taken:
+                connection.close()
 
 
 def test_a_refusal_is_not_tried_again(empty, file):
