@@ -21,6 +21,7 @@ from pipeline.errors import NotConfiguredError
 
 _S3_ROOT = re.compile(r"s3://([a-z0-9][a-z0-9.\-_]*)(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
 _BUCKET_CHARACTERS = range(3, 64)
+_LEAST_PART_BYTES = 5 * 1024 * 1024
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _YES_OR_NO = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -190,6 +191,9 @@ def _s3_limits() -> S3Limits:
     kinds = get_type_hints(S3Limits)
     found = {field.name: _lookup(f"s3_{field.name}", "") for field in fields(S3Limits)}
     given = {name: _parsed(f"s3_{name}", value, kinds[name]) for name, value in found.items() if value}
+    if given.get("part_bytes", _LEAST_PART_BYTES) < _LEAST_PART_BYTES:
+        wanted = f"s3_part_bytes wants {_LEAST_PART_BYTES} or more, as S3 does, found {given['part_bytes']}"
+        raise NotConfiguredError(f"{wanted}; correct {_origin('s3_part_bytes')}")
     try:
         return S3Limits(**given)
     except ValueError as err:  # which names the fields

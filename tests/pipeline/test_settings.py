@@ -177,6 +177,7 @@ def test_a_limit_comes_from_luigi_cfg_dotenv_environment_and_caller_in_that_orde
         ("body_attempts", "many", "s3_body_attempts wants a whole number, found 'many'"),
         ("body_attempts", "2.5", "s3_body_attempts wants a whole number, found '2.5'"),
         ("body_attempts", "0", "s3_body_attempts wants a positive number, found 0"),
+        ("part_bytes", "5242879", "s3_part_bytes wants 5242880 or more, as S3 does, found 5242879"),
         ("read_timeout_s", "20 s", "s3_read_timeout_s wants a number, found '20 s'"),
         ("read_timeout_s", "-1", "s3_read_timeout_s wants a positive number, found -1.0"),
         ("read_timeout_s", "inf", "s3_read_timeout_s wants a number, found 'inf'"),
