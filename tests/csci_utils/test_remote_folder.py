@@ -27,6 +27,8 @@ from csci_utils.s3 import ObjectMissingError, S3Error, S3Uri
 from tests.conftest import REPO
 from tests.servers.stores import Store
 
+pytestmark = pytest.mark.slow
+
 OLD = {"a.txt": b"old a", "deep/b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.txt": b"new c"}
 TOKEN = re.compile(r"~[0-9a-f]{8}(?=(\.[^./]*)?$)")

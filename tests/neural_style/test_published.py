@@ -14,6 +14,8 @@ from PIL import Image
 from neural_style.images import load_image
 from neural_style.stylize import Stylizer
 
+pytestmark = pytest.mark.slow
+
 Reference = Callable[..., NDArray[np.float32]]
 
 # dB against the authors' pictures, for JPEG at quality 75 (the table that comes with them)

@@ -8,6 +8,8 @@ from csci_utils.s3 import S3Error, S3Uri, client, head
 from pipeline.embedded import ROOT, embedded_s3
 from pipeline.errors import NotConfiguredError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

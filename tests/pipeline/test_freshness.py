@@ -11,6 +11,8 @@ from csci_utils.s3 import S3Uri, client, head
 from neural_style import contract
 from tests.pipeline.conftest import BUCKET, ROOT
 
+pytestmark = pytest.mark.slow
+
 STYLE = ("-i", "luigi.jpg", "-m", "mosaic")
 RESULT = "stylized/mosaic/luigi.jpg"
 

@@ -9,6 +9,8 @@ from csci_utils.s3 import AccessRefusedError, S3Uri, client, head
 from pipeline.tasks import UploadImage, UploadStylized
 from tests.pipeline.conftest import BUCKET, ROOT
 
+pytestmark = pytest.mark.slow
+
 STYLE = ("-i", "luigi.jpg", "-m", "mosaic")
 RESULT = "stylized/mosaic/luigi.jpg"
 RECORD = "stylized/mosaic/.luigi.jpg.json"

@@ -19,6 +19,8 @@ from csci_utils.manifest import FLAG, FolderDamagedError
 from csci_utils.s3 import ObjectMissingError, S3Uri
 from tests.csci_utils.fake_store import refuse
 
+pytestmark = pytest.mark.slow
+
 OLD = {"a.txt": b"old a", "deep/b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.csv": b"new c"}
 

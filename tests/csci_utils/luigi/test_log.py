@@ -10,6 +10,8 @@ import pytest
 
 from csci_utils.luigi.log import SentenceFilter
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[3]
 COMMAND = """
 import sys, luigi

@@ -16,6 +16,8 @@ from csci_utils.luigi.process import ForkedTask
 from csci_utils.signals import lasting_interrupts
 from tests.csci_utils.fake_store import wait_until
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[3]
 TASKS = """
 import os, sys, time, luigi

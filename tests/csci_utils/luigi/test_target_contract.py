@@ -31,6 +31,8 @@ from tests.csci_utils.luigi.writing import (
     write_half_and_raise,
 )
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["base", "suffix", "s3", pytest.param("swift", marks=pytest.mark.slow)]
 GZIP = luigi.format.Gzip
 

@@ -12,6 +12,8 @@ from csci_utils import s3
 from csci_utils.s3 import S3Uri
 from tests.servers.gate import Gate, Key
 
+pytestmark = pytest.mark.slow
+
 URI = S3Uri("bucket", "images/cat.jpg")
 
 

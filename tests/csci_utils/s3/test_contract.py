@@ -24,6 +24,8 @@ from tests.servers.faults import CallFirst
 from tests.servers.proxy import FaultProxy
 from tests.servers.stores import Store
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 SMALL_PARTS = S3Limits(multipart_bytes=5 * MIB, part_bytes=5 * MIB, range_bytes=2 * MIB)
 

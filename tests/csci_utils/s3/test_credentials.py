@@ -23,6 +23,8 @@ from csci_utils.s3 import AccessRefusedError, CredentialsMissingError, S3Error, 
 from tests.csci_utils.fake_store import refuse
 from tests.servers.gate import Gate, Key
 
+pytestmark = pytest.mark.slow
+
 URI = S3Uri("bucket", "images/grün & blau.jpg")
 BODY = bytes(range(256)) * 5
 ROLE = "arn:aws:iam::123456789012:role/styler"

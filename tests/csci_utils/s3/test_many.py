@@ -25,6 +25,8 @@ from tests.csci_utils.fake_store import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 BODY = hashlib.shake_256(b"many").digest(50_000)
 
 

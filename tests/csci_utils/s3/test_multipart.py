@@ -35,6 +35,8 @@ from tests.csci_utils.fake_store import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 URI = S3Uri("bucket", "big.pth")
 PART = 40_000
 BODY = hashlib.shake_256(b"parts").digest(4 * PART + 1234)

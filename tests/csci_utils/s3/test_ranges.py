@@ -30,6 +30,8 @@ from tests.csci_utils.fake_store import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 URI = S3Uri("bucket", "big.pth")
 STEP = 40_000
 BODY = hashlib.shake_256(b"ranges").digest(10 * STEP + 1234)
