@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from csci_utils.s3.body import FileSlice
 from csci_utils.s3.errors import S3Error
 from csci_utils.s3.uri import S3Uri
 
@@ -157,7 +158,13 @@ class Backend(Protocol):
         ...
 
     def put(
-        self, uri: S3Uri, data: bytes, *, md5: bytes, arguments: Mapping[str, Any], only_if_absent: bool = False
+        self,
+        uri: S3Uri,
+        data: bytes | FileSlice,
+        *,
+        md5: bytes,
+        arguments: Mapping[str, Any],
+        only_if_absent: bool = False,
     ) -> Stored:
         """Store an object.
 
@@ -171,7 +178,7 @@ class Backend(Protocol):
         """Begin a multipart upload."""
         ...
 
-    def put_part(self, upload: Upload, number: int, data: bytes, *, md5: bytes) -> Stored:
+    def put_part(self, upload: Upload, number: int, data: FileSlice, *, md5: bytes) -> Stored:
         """Store a part, numbered from 1."""
         ...
 

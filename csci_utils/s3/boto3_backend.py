@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from csci_utils.s3.backend import Begun, DamagedError, ObjectInfo, Opened, Page, Stored, Upload
-from csci_utils.s3.client import client, limits
+from csci_utils.s3.body import FileSlice
+from csci_utils.s3.client import client
 from csci_utils.s3.digests import TOKEN_METADATA, etag_in, sha256_in
 from csci_utils.s3.errors import StoreUnreachableError, said, translate, translated
 from csci_utils.s3.redact import reason_of, strip_secrets
-from csci_utils.s3.threads import check_stopped
 from csci_utils.s3.uri import S3Uri
 
 _CHECKSUM = "Checksum"
@@ -67,12 +66,22 @@ class Boto3Backend:
         return _opened(uri, answer, action=action)
 
     def put(
-        self, uri: S3Uri, data: bytes, *, md5: bytes, arguments: Mapping[str, Any], only_if_absent: bool = False
+        self,
+        uri: S3Uri,
+        data: bytes | FileSlice,
+        *,
+        md5: bytes,
+        arguments: Mapping[str, Any],
+        only_if_absent: bool = False,
     ) -> Stored:
-        """Send a PutObject with a Content-MD5."""
+        """Send a PutObject with a Content-MD5; bytes without asking first ("Expect: 100-continue"), a request's time.
+
+        botocore (1.44.5) makes a file of bytes, and asks before it sends any file; a bytearray it sends as it is.
+        """
+        body = bytearray(data) if isinstance(data, bytes) else _from_its_beginning(data)
         asked = {**arguments, **_if_absent(only_if_absent), "ContentMD5": base64.b64encode(md5).decode()}
         with translated(uri, "write it"):
-            answer = client().put_object(Bucket=uri.bucket, Key=uri.key, Body=_sendable(data), **asked)
+            answer = client().put_object(Bucket=uri.bucket, Key=uri.key, Body=body, **asked)
         return _stored(uri, answer, size_bytes=len(data))
 
     def create_upload(self, uri: S3Uri, *, arguments: Mapping[str, Any]) -> Upload:
@@ -82,11 +91,11 @@ class Boto3Backend:
         num_retries = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
         return Upload(uri=uri, upload_id=answer["UploadId"], arguments=arguments, num_retries=num_retries)
 
-    def put_part(self, upload: Upload, number: int, data: bytes, *, md5: bytes) -> Stored:
+    def put_part(self, upload: Upload, number: int, data: FileSlice, *, md5: bytes) -> Stored:
         """Send an UploadPart with a Content-MD5."""
         asked = {**_names(upload, _OF_EACH_PART), "ContentMD5": base64.b64encode(md5).decode()}
         with translated(upload.uri, f"write part {number} of it"):
-            answer = client().upload_part(PartNumber=number, Body=_sendable(data), **asked)
+            answer = client().upload_part(PartNumber=number, Body=_from_its_beginning(data), **asked)
         return _stored(upload.uri, answer, size_bytes=len(data))
 
     def complete_upload(self, upload: Upload, etags: Sequence[str], *, only_if_absent: bool = False) -> Stored:
@@ -174,21 +183,9 @@ class _Body:
         self._body.close()
 
 
-class _Sent(io.BytesIO):
-    """Bytes that are sent in small blocks, none any more once the call they belong to was given up."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        check_stopped()
-        return super().read(size)
-
-
-def _sendable(data: bytes) -> bytearray | io.BytesIO:
-    """Send small bodies without asking first ("Expect: 100-continue").
-
-    botocore (1.44.5) makes a file of bytes, and asks before it sends any file, a request's time each; a bytearray it
-    sends as it is.
-    """
-    return bytearray(data) if len(data) <= limits().chunk_bytes else _Sent(data)
+def _from_its_beginning(data: FileSlice) -> FileSlice:
+    data.seek(0)  # botocore sends a file from where it stands, and an earlier try has moved that
+    return data
 
 
 def _asked_why(uri: S3Uri, err: Exception) -> Exception | None:

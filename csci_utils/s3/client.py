@@ -56,13 +56,13 @@ class S3Limits:
         connect_attempts: tries when a connection is refused or the host unknown, which shows at once.
         silent_attempts: tries when nothing answers, which shows only after a time-out.
         body_attempts: tries of a whole body that arrives cut or damaged.
-        chunk_bytes: how much of a body is held in memory.
+        chunk_bytes: how much of a body is held in memory; a file of up to this size is sent from there.
         pool_connections: connections kept open.
         range_bytes: objects of twice this size and more are fetched in ranges of it.
         parallel_ranges: ranges of one object fetched at a time.
-        multipart_bytes: files of this size and more are sent in parts; smaller ones are held in memory while sent.
-        part_bytes: how big a part is (S3 takes 5 MiB and more), unless the file would have more parts than S3 takes.
-        parallel_parts: parts of one file sent, and held in memory, at a time.
+        multipart_bytes: files of this size and more are sent in parts.
+        part_bytes: how big a part is at least (S3 takes 5 MiB and more); bigger ones of files of more than eight such.
+        parallel_parts: parts of one file sent at a time.
         parallel_objects: objects of a group fetched or sent at a time.
         stop_wait_s: how long threads that were told to stop, after an error or Ctrl-C, are waited for.
     """
@@ -146,7 +146,7 @@ def use_journal(folder: Path | None) -> None:
 
 
 def client() -> Any:
-    """Return this process's S3 client (boto3's), made at the first call and again after a fork.
+    """Return this process's S3 client (botocore's, as boto3's is), made at the first call and again after a fork.
 
     Credentials, endpoint and region are boto3's own affair: environment, profile, role.
 
@@ -176,23 +176,24 @@ if hasattr(os, "register_at_fork"):
 
 
 def _new_client(limits: S3Limits) -> Any:
-    import boto3
+    import botocore
+    import botocore.session  # rather than boto3, whose resources nobody needs here: a third of the time
     from botocore.config import Config
 
     shorten_renewal_log()
     with translated("S3", "set it up"):
-        session = boto3.session.Session()  # not boto3's shared one, which would remember an older environment
+        session = botocore.session.get_session()  # a new one: an old one would remember an older environment
         _check_numbers(session)
-        session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
         patience = {"connect_timeout": limits.connect_timeout_s, "read_timeout": limits.read_timeout_s}
-        session._session.set_default_client_config(Config(**patience))  # of what gives a role's credentials
+        session.set_default_client_config(Config(**patience))  # of what gives a role's credentials
         retries: dict[str, Any] = {}
-        if session._session.get_config_variable("max_attempts") is None:
+        if session.get_config_variable("max_attempts") is None:
             retries["total_max_attempts"] = limits.max_attempts
         config = Config(
             **patience,
             max_pool_connections=limits.pool_connections,
-            user_agent=f"csci_utils Boto3/{boto3.__version__}",  # its own text is put together anew for each request
+            user_agent=f"csci_utils Botocore/{botocore.__version__}",  # its own is put together anew for each request
             request_checksum_calculation=_checksums(session),
             retries=retries,  # the mode is boto3's default, "standard", unless the user configures another
             s3={"addressing_style": addressing_style()} if addressing_style() else {},  # boto3 adds the profile's own
@@ -240,7 +241,7 @@ def _checksums(session: Any) -> str:
     Every upload here carries an MD5, which every store takes; not every store takes the others.
     """
     name = "request_checksum_calculation"
-    configured = os.environ.get(f"AWS_{name.upper()}") or session._session.get_scoped_config().get(name)
+    configured = os.environ.get(f"AWS_{name.upper()}") or session.get_scoped_config().get(name)
     return str(configured or "when_required")
 
 
@@ -254,7 +255,7 @@ def _check_numbers(session: Any) -> None:
     """Name the setting that is no number; botocore names its value alone."""
     for name, variable in _NUMBERS.items():
         try:
-            session._session.get_config_variable(name)
+            session.get_config_variable(name)
         except ValueError as err:
             what = f"S3: {variable} or the profile's {name}: wanted a whole number, found something else; set it right"
             raise S3Error(what) from err
@@ -263,7 +264,7 @@ def _check_numbers(session: Any) -> None:
 def _made(session: Any, config: Any) -> Any:
     before = sys.exception()
     try:
-        return session.client("s3", config=config)
+        return session.create_client("s3", config=config)
     except ValueError as err:  # how botocore refuses an endpoint's address, without the name of the setting
         if type(err).__module__.startswith("botocore") or of_credentials(err):
             raise

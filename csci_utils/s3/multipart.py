@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csci_utils.s3.backend import ObjectInfo, Upload, backend
+from csci_utils.s3.body import FileSlice
 from csci_utils.s3.client import limits
 from csci_utils.s3.digests import Crc32, PartDigests, etag_of_parts, md5_in, new_md5
 from csci_utils.s3.errors import (
@@ -31,7 +32,9 @@ from csci_utils.s3.tries import Tries
 logger = logging.getLogger("csci_utils.s3")
 
 _MOST_PARTS = 10_000
+_FEW_PARTS = 8
 _MIB = 1024 * 1024
+_BIG_PART_BYTES = 64 * _MIB
 _CLOCK_S = 5.0
 
 
@@ -70,9 +73,7 @@ def _read(sending: Sending) -> _Parts:
     The MD5 of a part is left to the thread that sends it, since MD5 is slow; CRC-32 is quick, and tells that thread
     whether it has the bytes that were digested here.
     """
-    part_bytes = limits().part_bytes
-    if sending.size_bytes > part_bytes * _MOST_PARTS:
-        part_bytes = -(-sending.size_bytes // (_MOST_PARTS * _MIB)) * _MIB
+    part_bytes = _part_bytes(sending.size_bytes)
     sha256, crc32s = hashlib.sha256(), PartDigests(part_bytes, Crc32)
     with sending.path.open("rb", buffering=0) as file:
         while chunk := file.read(limits().chunk_bytes):
@@ -81,6 +82,13 @@ def _read(sending: Sending) -> _Parts:
             check_stopped()
     sending.check_unchanged()
     return _Parts(sha256=sha256.hexdigest(), part_bytes=part_bytes, crc32s=crc32s.digests())
+
+
+def _part_bytes(size_bytes: int) -> int:
+    """Return how big parts are to be: bigger ones of a bigger file, of which some stores give the bytes back sooner."""
+    few = min(size_bytes // (_FEW_PARTS * _MIB) * _MIB, _BIG_PART_BYTES)
+    least = -(-size_bytes // (_MOST_PARTS * _MIB)) * _MIB if size_bytes > _BIG_PART_BYTES * _MOST_PARTS else 0
+    return max(limits().part_bytes, few, least)
 
 
 def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> ObjectInfo:
@@ -148,8 +156,7 @@ class _Work:
         self._parts = parts
         self._numbers = iter(range(1, len(parts.crc32s) + 1))
         self._lock = threading.Lock()
-        num_threads = max(1, limits().parallel_parts * limits().part_bytes // parts.part_bytes)
-        num_threads = min(num_threads, limits().parallel_parts, len(parts.crc32s))
+        num_threads = min(limits().parallel_parts, len(parts.crc32s))
         self.crew = Crew(self._run, num_threads=num_threads, patience_s=limits().stop_wait_s)
 
     def wait_beyond(self, sent_bytes: int) -> int:
@@ -160,42 +167,44 @@ class _Work:
     def _run(self, crew: Crew) -> None:
         while (number := self._take()) is not None:
             crew.stop.check()
-            self._move(number)  # which holds the part's bytes no longer than it must
+            self._move(number)
             crew.notify()
 
     def _move(self, number: int) -> None:
-        data = self._read(number)
-        md5 = new_md5(data).digest()
-        etag = self._send_one(number, data, md5)
+        start_byte = (number - 1) * self._parts.part_bytes
+        num_bytes = min(self._parts.part_bytes, self._sending.size_bytes - start_byte)
+        with FileSlice(self._sending.path, start_byte, num_bytes) as data:
+            etag, md5 = self._send(number, data)
         with self._lock:
             self.etags[number], self.md5s[number] = etag, md5
-            self.sent_bytes += len(data)
+            self.sent_bytes += num_bytes
 
     def _take(self) -> int | None:
         with self._lock:
             return next(self._numbers, None)
 
-    def _read(self, number: int) -> bytes:
-        with self._sending.path.open("rb") as file:
-            file.seek((number - 1) * self._parts.part_bytes)
-            data = file.read(self._parts.part_bytes)
-        crc32 = Crc32()
-        crc32.update(data)
-        if crc32.digest() != self._parts.crc32s[number - 1]:
-            raise self._sending.changed()
-        return data
-
-    def _send_one(self, number: int, data: bytes, md5: bytes) -> str:
+    def _send(self, number: int, data: FileSlice) -> tuple[str, bytes]:
         tries = Tries()
         while True:
+            md5 = self._md5_of(number, data)
             try:
                 stored = backend().put_part(self.upload, number, data, md5=md5)
                 if md5_in(stored) in (None, md5.hex()):
-                    return stored.info.etag
+                    return stored.info.etag, md5
                 failure = _damaged(self.upload, number)
             except DigestMismatchError as err:
                 failure = err
             tries.again(failure)
+
+    def _md5_of(self, number: int, data: FileSlice) -> bytes:
+        """Return the MD5 of a part, which the store compares with what arrives; of the bytes that were read before."""
+        md5, crc32 = new_md5(), Crc32()
+        for chunk in data.chunks():
+            md5.update(chunk)
+            crc32.update(chunk)
+        if crc32.digest() != self._parts.crc32s[number - 1]:
+            raise self._sending.changed()
+        return md5.digest()
 
 
 def _damaged(upload: Upload, number: int) -> DigestMismatchError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from csci_utils.s3.backend import ObjectInfo, OnBytes, backend
+from csci_utils.s3.body import FileSlice
 from csci_utils.s3.client import default_journal, limits
 from csci_utils.s3.digests import new_md5
 from csci_utils.s3.errors import (
@@ -69,22 +70,33 @@ def put(
 
 
 def _put_whole(sending: Sending) -> ObjectInfo:
-    data = sending.path.read_bytes()
-    sending.check_unchanged()  # before it is sent: half old and half new bytes have a digest, too
-    if len(data) != sending.size_bytes:
-        raise sending.changed()
-    md5 = new_md5(data)
-    wanted = Wanted(
-        uri=sending.uri, sha256=hashlib.sha256(data).hexdigest(), etag=md5.hexdigest(), size_bytes=len(data)
-    )
-    info = _send(sending, wanted, data, md5=md5.digest())
-    sending.count(len(data))
+    if sending.size_bytes <= limits().chunk_bytes:
+        data = sending.path.read_bytes()
+        if len(data) != sending.size_bytes:
+            raise sending.changed()
+        info = _send(sending, data)
+    else:
+        with FileSlice(sending.path, 0, sending.size_bytes) as file:
+            info = _send(sending, file)
+    sending.count(sending.size_bytes)
     sending.check_unchanged()
     return info
 
 
-def _send(sending: Sending, wanted: Wanted, data: bytes, *, md5: bytes) -> ObjectInfo:
-    tries, arguments = Tries(), sending.arguments(wanted.sha256)
+def _digested(sending: Sending, data: bytes | FileSlice) -> tuple[Wanted, bytes]:
+    """Return the object as it is to be, and the MD5 of its bytes, which the store compares with what arrives."""
+    sha256, md5 = hashlib.sha256(), new_md5()
+    for chunk in [data] if isinstance(data, bytes) else data.chunks():
+        sha256.update(chunk)
+        md5.update(chunk)
+    sending.check_unchanged()  # before it is sent: half old and half new bytes have a digest, too
+    wanted = Wanted(uri=sending.uri, sha256=sha256.hexdigest(), etag=md5.hexdigest(), size_bytes=sending.size_bytes)
+    return wanted, md5.digest()
+
+
+def _send(sending: Sending, data: bytes | FileSlice) -> ObjectInfo:
+    tries, (wanted, md5) = Tries(), _digested(sending, data)
+    arguments = sending.arguments(wanted.sha256)
     while True:
         try:
             stored = refusing(
@@ -110,6 +122,7 @@ def _send(sending: Sending, wanted: Wanted, data: bytes, *, md5: bytes) -> Objec
             return ours
         if not wanted.remove_damaged() and sending.only_if_absent:
             raise failure  # it would stand in its own way, and be taken for somebody else's
+        sending.check_unchanged()  # which would be why
         tries.again(failure)
 
 

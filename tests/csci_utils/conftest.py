@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
-import botocore.loaders
-import botocore.session
 import pytest
 
 from csci_utils import s3
@@ -14,17 +11,11 @@ from tests.csci_utils.fake_store import FakeStore
 
 
 @pytest.fixture(autouse=True)
-def _fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No client and no limits from another test; what botocore reads from its own files is read once."""
-    monkeypatch.setattr(botocore.session, "create_loader", _loader)
+def _fresh_client() -> Iterator[None]:
+    """No client and no limits from another test."""
     s3.use_limits(s3.S3Limits())
     yield
     s3.use_limits(s3.S3Limits())
-
-
-@functools.cache
-def _loader(path: str | None = None) -> botocore.loaders.Loader:
-    return botocore.loaders.create_loader(path)
 
 
 @pytest.fixture
