@@ -64,6 +64,24 @@ def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None]
         raise
 
 
+@contextmanager
+def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder for what is needed for a while; it goes when the block ends, after a kill with the next `sweep`.
+
+    Args:
+        parent: where it is made; made, too, if it is not there.
+    """
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_once(parent)
+    scratch = scratch_path(parent / "folder")
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def publish(scratch: Path, target: Path, *, check: Callable[[Path], None] | None = None) -> None:
     """Move a finished scratch file into place for good: checked, on the disk, then renamed.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from csci_utils.io import sha256_of
+from csci_utils.io import scratch_folder, sha256_of
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import S3Uri, get
 from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, PRECISION
@@ -67,8 +66,7 @@ def _reproduce(made: Made) -> None:
         InputChangedError: what it was made from is not there any more.
     """
     _refuse_other_algorithm(made)
-    with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
-        folder = Path(name)
+    with scratch_folder(settings.current().local_root) as folder:
         inputs = {role: _obtain(source, role=role, folder=folder) for role, source in made.sources.items()}
         again = folder / f"again{made.path.suffix}"
         _style(made, inputs, again)

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from luigi.contrib.external_program import ExternalProgramRunError, ExternalProg
 from luigi.format import Nop
 
 from csci_utils.copies import CopyRecord, fetch
-from csci_utils.io import sha256_of, write_record
+from csci_utils.io import scratch_folder, sha256_of, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
 from pipeline import progress, settings
@@ -104,8 +103,8 @@ class Stylize(StyleRequest, ExternalProgramTask):
 
     def _style_in_program(self, scratch: Path) -> dict[str, Any]:
         here = self.local_copies()
-        with tempfile.TemporaryDirectory(prefix="stylize-") as folder:
-            report = Path(folder, "report.json")
+        with scratch_folder(self.LOCAL_ROOT) as folder:
+            report = folder / "report.json"
             options = {
                 "content-image": here["image"],
                 "model": here["model"],

@@ -20,6 +20,7 @@ from csci_utils.io import (
     owner,
     read_record,
     record_path,
+    scratch_folder,
     scratch_path,
     sha256_of,
     sweep,
@@ -374,3 +375,25 @@ def test_a_forked_process_has_a_name_of_its_own():
     assert mine == owner()
     os.close(read)
     os.close(write)
+
+
+def test_a_folder_for_a_while_goes_with_its_block(tmp_path):
+    with scratch_folder(tmp_path / "new") as folder:
+        assert folder.parent == tmp_path / "new"
+        assert is_scratch(folder)
+        (folder / "big").write_bytes(b"x")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_folder_for_a_while_goes_after_a_kill_too(tmp_path):
+    code = f"""
+import os, signal
+from csci_utils.io import scratch_folder
+with scratch_folder({str(tmp_path)!r}) as folder:
+    (folder / "big").write_bytes(b"x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = tmp_path.iterdir()
+    assert sweep(tmp_path) == [left]
+    assert list(tmp_path.iterdir()) == []
