@@ -24,7 +24,7 @@ class OnnxEngine:
 
     def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
         runtime = _onnxruntime()
-        self.threads = threads or 0
+        self.threads = threads or _num_cores()  # said aloud, so that a record can hold it
         self._path = Path(model_path)
         self.version = str(runtime.__version__)
         providers = _providers(device, available=runtime.get_available_providers())
@@ -50,6 +50,13 @@ class OnnxEngine:
         except Exception as err:  # onnxruntime's errors derive from nothing but Exception
             raise EngineError(f"{self._path}: onnxruntime could not style {width} x {height} pixels: {err}") from err
         return styled
+
+
+def _num_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _onnxruntime() -> Any:
