@@ -23,6 +23,10 @@ class BadNameError(PipelineError, ValueError):
     """A picture or model name that no object of ours may have."""
 
 
+class OfflineError(PipelineError, RuntimeError):
+    """What was asked for needs S3, and S3 is not to be asked."""
+
+
 class ProgramFailedError(PipelineError, RuntimeError):
     """Styling in a process of its own ended with an error."""
 

@@ -74,6 +74,8 @@ def _sendings(files: Sequence[Path], *, folder: str | None) -> list[_Sending]:
         if not path.is_file():
             what = "a folder; name the files in it" if path.is_dir() else "no file; check its name"
             raise CannotPutError(f"{str(path)!r} cannot be put into S3: it is {what}")
+        if path.stat().st_size == 0:
+            raise CannotPutError(f"{str(path)!r} cannot be put into S3: it is empty; write it again, then put it")
         place = checked_folder(folder) if folder is not None else _folder_of(path)
         sending = _Sending(path, root.joined(f"{place}/{check_name(path.name, 'file')}"))
         other = by_uri.setdefault(sending.uri, sending)

@@ -13,6 +13,7 @@ from csci_utils.luigi.run import ExplainedTask
 from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import AccessRefusedError, BucketMissingError, ObjectInfo, S3Error, S3Uri, head, missing
 from pipeline import progress, settings
+from pipeline.errors import OfflineError
 from pipeline.names import ModelParameter, NameParameter
 from pipeline.tasks.roots import RootedTask, RootProperty
 
@@ -211,6 +212,21 @@ class MirrorUpload(Mirrored, ExplainedTask, Upload):
     def journal(self) -> Path:
         """Where sends in parts are noted, so that the next start can end those of a process that died."""
         return settings.current().journal
+
+    def complete(self) -> bool:
+        """Tell by one HEAD whether S3 holds what is here.
+
+        Raises:
+            OfflineError: S3 is not to be asked.
+        """
+        refuse_offline("sends a file to S3")
+        return super().complete()
+
+
+def refuse_offline(what: str) -> None:
+    """Raise OfflineError where S3 is not to be asked, for a task that does nothing else."""
+    if settings.current().offline:
+        raise OfflineError(f"this task {what}, and PIPELINE_OFFLINE forbids to ask it anything; unset it")
 
 
 class UploadImage(OfImages, MirrorUpload):

@@ -19,6 +19,7 @@ from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import DigestMismatchError, ObjectInfo, ObjectMissingError, S3Uri, get, head
 from pipeline import progress, settings
 from pipeline.results import reason_in_record
+from pipeline.tasks.data import refuse_offline
 from pipeline.tasks.request import StyleRequest
 from pipeline.tasks.stylize import Stylize
 
@@ -58,6 +59,7 @@ class UploadStylized(StyleRequest):
         Raises:
             S3Error: the store refused or did not answer.
         """
+        refuse_offline("sends a result to S3")
         inputs = self.look()
         return len(inputs) == len(self.requires()) and self.look_at_published(inputs).reason is None
 

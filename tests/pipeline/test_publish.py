@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from csci_utils.io import read_record, sha256_of, write_record
 from csci_utils.s3 import AccessRefusedError, S3Uri, client, head
+from pipeline import settings
+from pipeline.errors import OfflineError
 from pipeline.tasks import UploadImage, UploadStylized
 from tests.pipeline.conftest import BUCKET, ROOT
 
@@ -168,6 +171,16 @@ def test_publishing_and_asking_nothing_contradict_each_other(bucket, run):
     assert err == [
         "style-pipeline: error: --publish sends results to S3, and --offline asks it nothing; leave one of them out"
     ]
+
+
+@pytest.mark.parametrize(
+    "task", [lambda: UploadImage(image="luigi.jpg"), lambda: UploadStylized("luigi.jpg", "mosaic")]
+)
+def test_tasks_that_send_ask_nothing_of_s3_where_that_is_forbidden(bucket, task):
+    made = task()
+    with settings.use(dataclasses.replace(settings.current(), offline=True)):
+        with pytest.raises(OfflineError, match="to S3, and PIPELINE_OFFLINE forbids to ask it anything; unset it"):
+            made.complete()
 
 
 def test_a_picture_that_cannot_be_styled_publishes_nothing(bucket, run):

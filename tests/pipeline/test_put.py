@@ -70,6 +70,7 @@ def test_a_folder_can_be_named(files, run, folder):
         (["put", "--as", "../images", "mine/sea.png"], "--as wants images, saved_models, styles or datasets/NAME"),
         (["put", "mine/.hidden.png"], "'.hidden.png' cannot name a file: a name that begins with a dot"),
         (["put", "mine/sea.png", "mine/more/sea.png"], "'mine/sea.png' and 'mine/more/sea.png' would both become"),
+        (["put", "mine/nothing.png"], "'mine/nothing.png' cannot be put into S3: it is empty"),
         (["put", "--offline", "mine/sea.png"], "put sends files to S3, and --offline asks it nothing"),
         (["put"], "Missing argument 'FILE...'"),
     ],
@@ -78,6 +79,7 @@ def test_a_folder_can_be_named(files, run, folder):
 def test_what_cannot_be_put_is_said_before_anything_is_sent(files, run, args, said):
     (files / "notes.txt").write_text("x")
     (files / ".hidden.png").write_bytes(b"x")
+    (files / "nothing.png").write_bytes(b"")
     (files / "more").mkdir()
     (files / "more" / "sea.png").write_bytes(b"x")
     status, out, err = run(*args)
