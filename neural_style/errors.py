@@ -55,6 +55,10 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
     """There is no weight file of that name."""
 
 
+class FeaturesError(NeuralStyleError, ValueError):
+    """The weights of the network that judges are not there, or are another network's."""
+
+
 class DeviceError(NeuralStyleError, RuntimeError):
     """A device is not there, or has too little memory."""
 
