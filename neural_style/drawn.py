@@ -189,7 +189,7 @@ def _hills(
     waves = (
         rng.uniform(0.2, 1) / n * np.sin(n * 6.28 * x * rng.uniform(0.5, 1) + rng.uniform(0, 6)) for n in (1, 2, 5)
     )
-    ridge: NDArray[np.float64] = horizon_px + height * (0.05 * depth - 0.06 + (0.07 - 0.015 * depth) * sum(waves))
+    ridge = np.asarray(horizon_px + height * (0.05 * depth - 0.06 + (0.07 - 0.015 * depth) * sum(waves)))
     colour = _near(rng, ((120, 140, 170), (96, 140, 110), (84, 128, 66))[depth], 25)
     pen.polygon([(0, height), *zip(x * width, ridge.tolist(), strict=True), (width, height)], fill=colour)
 
