@@ -59,6 +59,22 @@ class FeaturesError(NeuralStyleError, ValueError):
     """The weights of the network that judges are not there, or are another network's."""
 
 
+class DatasetError(NeuralStyleError, ValueError):
+    """A folder does not hold the pictures to train on."""
+
+
+class PluginError(NeuralStyleError, ValueError):
+    """A plug-in, a model or their trainer were put together in a way that cannot work."""
+
+
+class CheckpointError(NeuralStyleError, ValueError):
+    """A checkpoint cannot be read, or belongs to another run."""
+
+
+class DivergedError(NeuralStyleError, ArithmeticError):
+    """Training left the finite numbers: what it made is worth nothing."""
+
+
 class DeviceError(NeuralStyleError, RuntimeError):
     """A device is not there, or has too little memory."""
 

@@ -48,6 +48,8 @@ _READABLE = (
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 _LONGEST_SIDE_PX = {"JPEG": 65500, "WEBP": 16383}
 _WITHOUT_ALPHA = ("JPEG", "BMP")
+_LIMITED_WHILE_LOADED = ("GIF", "ICO", "TIFF")  # Pillow looks at its limit again, for parts of them
+_HEAD_BYTES = 512
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -130,6 +132,54 @@ def load_image(
     return Picture(np.ascontiguousarray(pixels[..., :3]), alpha_HW, icc_profile)
 
 
+def decode_rgb(
+    data: bytes, *, name: str, least_side_px: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Image.Image:
+    """Decode the bytes of a picture file to the pixels that `load_image` gives, without alpha; for many threads.
+
+    Threads decode at the same time, which `load_image` does not let them. Call `hush_pillow` before.
+
+    Args:
+        data: all of the file.
+        name: what messages call it.
+        least_side_px: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size while its short side keeps so many pixels,
+            which takes less time and gives slightly other pixels; None decodes all of it.
+        max_pixels: refuse a picture that declares more.
+
+    Raises:
+        PictureTooLargeError: more than ``max_pixels``.
+        PictureError: not a picture, truncated, damaged.
+        MemoryError: there is too little memory just now, which says nothing about the picture.
+    """
+    try:
+        with _open_beside_others(data, max_pixels=max_pixels) as image:
+            if least_side_px is not None and image.format == "JPEG":
+                ratio = least_side_px / min(image.size)
+                image.draft(None, (max(1, int(image.width * ratio)), max(1, int(image.height * ratio))))
+            image.load()
+            # Where the numbers stay as they are, the profile need not be opened: that takes longer than all the rest.
+            as_it_is = image.mode in ("RGB", "RGBA", "P")
+            rgb = image if as_it_is else colour.to_rgb(image, name=one_line(name))[0]
+            return _upright(rgb if rgb.mode == "RGB" else rgb.convert("RGB"), orientation=_orientation(image))
+    except (NeuralStyleError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
+        raise PictureTooLargeError(_bomb_sentence(name, max_pixels)) from err
+    except UnidentifiedImageError as err:
+        raise PictureError(f"{name}: {_what_it_is_instead(data)}") from err
+    except Exception as err:  # as many as there are ways to be damaged, see `_reading`
+        raise _damaged(name, err) from err
+
+
+def hush_pillow() -> None:
+    """Show no warnings of Pillow's any more: what it says of damaged EXIF and the like, in pictures that decode.
+
+    A thread cannot do that for itself: Python's warning filters belong to the whole process.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    Image.init()
+
+
 def save_image(picture: Picture, path: str | os.PathLike[str], *, quality: int = DEFAULT_QUALITY) -> None:
     """Write a picture in the format of the suffix, whole or not at all, decoded again before it is moved into place.
 
@@ -209,11 +259,8 @@ def _reading(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     """
     try:
         _refuse_special_file(path)
-        with _pillow_limit(max_pixels), path.open("rb") as file:
-            Image.init()  # `formats` may only name what is compiled in
-            formats = [name for name in _READABLE if name in Image.OPEN]
-            with Image.open(file, formats=formats) as image:
-                yield image
+        with _pillow_limit(max_pixels), path.open("rb") as file, Image.open(file, formats=_formats()) as image:
+            yield image
     except NeuralStyleError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
@@ -221,14 +268,38 @@ def _reading(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     except FileNotFoundError as err:
         raise PictureNotFoundError(f"{path}: there is no such picture; check the name") from err
     except UnidentifiedImageError as err:
-        raise PictureError(f"{path}: {_what_it_is_instead(path)}") from err
+        raise PictureError(f"{path}: {_what_it_is_instead(_beginning(path))}") from err
     except MemoryError as err:
         raise PictureError(f"{path}: there is not enough memory to decode it; shrink the picture") from err
     except Exception as err:
         if isinstance(err, OSError) and err.errno is not None:  # of the operating system; Pillow's own have no number
             raise PictureError(f"{path}: the picture cannot be read: {err.strerror}") from err
-        reason = str(err) or type(err).__name__
-        raise PictureError(f"{path}: cannot be read as a picture, it may be truncated or damaged: {reason}") from err
+        raise _damaged(path, err) from err
+
+
+def _damaged(name: object, err: Exception) -> PictureError:
+    reason = str(err) or type(err).__name__
+    return PictureError(f"{name}: cannot be read as a picture, it may be truncated or damaged: {reason}")
+
+
+def _formats() -> list[str]:
+    Image.init()  # `formats` may only name what is compiled in
+    return [name for name in _READABLE if name in Image.OPEN]
+
+
+def _open_beside_others(data: bytes, *, max_pixels: int) -> ImageFile.ImageFile:
+    """Open a picture while other threads open and load theirs, each with a limit of its own."""
+    with _pillow_settings:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            image = Image.open(io.BytesIO(data), formats=_formats())
+            if image.width * image.height > max_pixels:  # Pillow itself refuses what has twice as many
+                raise Image.DecompressionBombError
+            if image.format in _LIMITED_WHILE_LOADED:
+                image.load()
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    return image
 
 
 @contextmanager
@@ -252,9 +323,13 @@ def _refuse_special_file(path: Path) -> None:
         raise PictureError(f"{path}: wanted a picture file, found {found}; name a file")
 
 
-def _what_it_is_instead(path: Path) -> str:
+def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(512)
+        return file.read(_HEAD_BYTES)
+
+
+def _what_it_is_instead(data: bytes) -> str:
+    head = data[:_HEAD_BYTES]
     if not head:
         return "the file is empty; fetch it again"
     if is_web_page(head):
@@ -262,7 +337,7 @@ def _what_it_is_instead(path: Path) -> str:
     return "not a picture of a kind that can be read (or its beginning is damaged); give a JPEG, PNG, WebP or TIFF"
 
 
-def _bomb_sentence(path: Path, max_pixels: int) -> str:
+def _bomb_sentence(path: object, max_pixels: int) -> str:
     return f"{path}: declares more than {max_pixels} pixels and was not decoded; shrink it, or raise --max-pixels"
 
 
