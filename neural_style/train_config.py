@@ -35,7 +35,8 @@ class TrainConfig:
         epochs: How often every picture is shown; the published number where neither this nor `steps` is given.
         steps: Batches to train on, instead of epochs.
         batch_size: Pictures a step, over all processes together.
-        image_px: Height and width of a training picture; at least 16, which is what VGG16's pools need.
+        image_px: Height and width of a training picture: a multiple of 4, since the net rounds its output up to one,
+            and 16 or more, which VGG16's pools need.
         style_px: Height and width that the style picture is brought to; None leaves it as it is.
         learning_rate: Of Adam.
         content_weight: Of the squared difference at relu2_2.
@@ -68,8 +69,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self._settle_length()
-        for name, least in (("batch_size", 1), ("image_px", 16)):
-            _check_integer(name, getattr(self, name), least=least)
+        _check_integer("batch_size", self.batch_size, least=1)
+        _check_integer("image_px", self.image_px, least=16)
+        if self.image_px % 4:
+            raise SettingError(f"image_px: wanted a multiple of 4, found {self.image_px!r}")
         if self.style_px is not None:
             _check_integer("style_px", self.style_px, least=16)
         _check_integer("seed", self.seed, least=0, most=_MAX_SEED)

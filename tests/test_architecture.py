@@ -25,6 +25,8 @@ FORBIDDEN_LIBRARIES = {
 TORCH_MODULES = {
     "neural_style.transformer_net",
     "neural_style.losses",
+    "neural_style.onednn",
+    "neural_style.perceptual",
     "neural_style.vgg",
     "neural_style.weights",
     "neural_style.onnx_export",
