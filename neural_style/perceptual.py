@@ -38,9 +38,18 @@ class Losses(NamedTuple):
         """What is minimised."""
         return self.content + self.style + self.total_variation
 
+    @classmethod
+    def none(cls, device: torch.device) -> Losses:
+        """Begin a sum."""
+        return cls(*(torch.zeros((), device=device) for _ in cls._fields))
+
     def plus(self, other: Losses) -> Losses:
         """Add loss by loss."""
         return Losses(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def times(self, factor: float) -> Losses:
+        """Multiply each."""
+        return Losses(*(each * factor for each in self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ TORCH_MODULES = {
     "neural_style.losses",
     "neural_style.onednn",
     "neural_style.perceptual",
+    "neural_style.training_net",
     "neural_style.vgg",
     "neural_style.weights",
     "neural_style.onnx_export",

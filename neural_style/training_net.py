@@ -1,0 +1,198 @@
+"""The published net's forward pass, arranged so that training it is fast; the same numbers, within rounding.
+
+Axes: B batch, C channels, H height, W width. ``_255`` is 0-255.
+
+At full size the net has few channels, which a processor's convolutions do badly: the 9x9 ones with 3 channels take
+many times what their arithmetic would. So there four neighbouring pixels are one position with four times the channels
+("folded"), and the layers' weights are arranged to match. Enlarging, then convolving 3x3, is four 2x2 convolutions of
+the small picture, whose results are the folded large one; so the large one is never laid out until the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .transformer_net import ConvLayer, ResidualBlock, TransformerNet, UpsampleConvLayer
+
+# What each of the two rows of a 2x2 kernel is, of the three of the 3x3 one: for even and for odd rows of the result.
+_MERGED_ROWS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+class TrainingNet(nn.Module):
+    """Give the net's own output by a faster road.
+
+    Args:
+        net: What is trained. Biases that a later norm takes away again are frozen.
+        dtype: Of the arithmetic; weights stay float32.
+    """
+
+    def __init__(self, net: TransformerNet, *, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.net = net
+        self._dtype = dtype
+        self.register_buffer("_merged_rows", torch.tensor(_MERGED_ROWS), persistent=False)
+        for name, parameter in net.named_parameters():
+            if name.endswith("conv2d.bias") and not name.startswith("deconv3") or name.endswith(".in2.bias"):
+                parameter.requires_grad_(False)
+
+    def forward(self, rgb_255_B3HW: Tensor) -> Tensor:
+        """Style a batch; see `TransformerNet.forward`. Height and width are multiples of four, 8 or more."""
+        net = self.net
+        features = self._opened(rgb_255_B3HW)
+        features = self._down(net.conv3, net.in3, self._down_folded(net.conv2, net.in2, features))
+        for block in (net.res1, net.res2, net.res3, net.res4, net.res5):
+            features = self._residual(block, features)
+        features = unfolded(self._up(net.deconv1, net.in4, features))
+        return self._closed(self._up(net.deconv2, net.in5, features))
+
+    def _opened(self, rgb_255_B3HW: Tensor) -> Tensor:
+        """The first layer; its result is folded."""
+        conv = self.net.conv1.conv2d
+        padded = functional.pad(rgb_255_B3HW.to(self._dtype), [4, 4, 4, 4], mode="reflect")
+        out = self._conv(folded(padded), _folded_both(conv.weight))
+        return self._normed(self.net.in1, out).relu_()
+
+    def _down_folded(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
+        padded = functional.pad(features, [1, 0, 1, 0], mode="replicate")
+        weight = folded(functional.pad(layer.conv2d.weight, [1, 0, 1, 0]))
+        return self._normed(norm, self._conv(padded, weight)).relu_()
+
+    def _down(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
+        padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
+        return self._normed(norm, self._conv(padded, layer.conv2d.weight, stride=2)).relu_()
+
+    def _residual(self, block: ResidualBlock, features: Tensor) -> Tensor:
+        padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
+        inner = self._normed(block.in1, self._conv(padded, block.conv1.conv2d.weight)).relu_()
+        padded = functional.pad(inner, [1, 1, 1, 1], mode="reflect")
+        return self._normed(block.in2, self._conv(padded, block.conv2.conv2d.weight)).add_(features)
+
+    def _up(self, layer: UpsampleConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
+        """Enlarge and convolve; the result is folded."""
+        weight = layer.conv2d.weight
+        rows = self._merged_rows
+        four = torch.einsum("aur,bvs,oirs->aboiuv", rows, rows, weight).flatten(0, 2)
+        padded = functional.pad(features, [1, 1, 1, 1], mode="replicate")
+        out: Tensor = _Windows.apply(self._conv(padded, four))
+        return self._normed(norm, out).relu_()
+
+    def _closed(self, features: Tensor) -> Tensor:
+        """The last layer; takes folded features, returns a picture."""
+        conv = self.net.deconv3.conv2d
+        padded: Tensor = _FoldedReflection.apply(features)
+        assert conv.bias is not None
+        out = self._conv(padded, _folded_both(conv.weight), conv.bias.repeat(4))
+        return unfolded(out).float()
+
+    def _conv(self, features: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1) -> Tensor:
+        weight = weight.to(self._dtype, memory_format=torch.channels_last)
+        return functional.conv2d(features, weight, None if bias is None else bias.to(self._dtype), stride=stride)
+
+    def _normed(self, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
+        """Normalise each picture's channels; folded ones are the same channels at four times as many positions."""
+        flat = features.permute(0, 2, 3, 1).reshape(len(features), -1, 1, norm.num_features).permute(0, 3, 1, 2)
+        if len(features) == 1:  # then it is what batch norm does, which is faster
+            out = functional.batch_norm(flat, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+        else:
+            out = functional.group_norm(flat, norm.num_features, norm.weight, norm.bias, eps=norm.eps)
+        batch, channels, height, width = features.shape
+        return out.permute(0, 2, 3, 1).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def folded(features_BCHW: Tensor) -> Tensor:
+    """Make one position of four pixels: their channels one after the other, row by row; in channels-last order."""
+    batch, channels, height, width = features_BCHW.shape
+    apart = features_BCHW.view(batch, channels, height // 2, 2, width // 2, 2)
+    together = apart.permute(0, 2, 4, 3, 5, 1).reshape(batch, height // 2, width // 2, 4 * channels)
+    return together.permute(0, 3, 1, 2)
+
+
+def unfolded(folded_BCHW: Tensor) -> Tensor:
+    """Take `folded` back; in channels-last order."""
+    batch, channels, height, width = folded_BCHW.shape
+    together = _parts(folded_BCHW).transpose(2, 3).reshape(batch, 2 * height, 2 * width, channels // 4)
+    return together.permute(0, 3, 1, 2)
+
+
+def _folded_both(weight_OIKK: Tensor) -> Tensor:
+    """Arrange a kernel of odd size for folded input and output."""
+    shifts = [(left, top) for top in (0, 1) for left in (0, 1)]
+    return torch.cat([folded(functional.pad(weight_OIKK, [x, 1 - x, y, 1 - y])) for x, y in shifts])
+
+
+class _Windows(torch.autograd.Function):
+    """Of the results of the four 2x2 convolutions take what belongs together: odd rows see one row further on."""
+
+    @staticmethod
+    def forward(ctx: Any, four_BCHW: Tensor) -> Tensor:
+        four = _parts(four_BCHW)
+        height, width = four.shape[1] - 1, four.shape[2] - 1
+        out = four.new_empty(len(four), height, width, *four.shape[3:])
+        for row, column in _PLACES:
+            out[:, :, :, row, column] = four[:, row : row + height, column : column + width, row, column]
+        return _whole(out)
+
+    @staticmethod
+    def backward(ctx: Any, slope_BCHW: Tensor) -> Tensor:
+        slope = _parts(slope_BCHW)
+        height, width = slope.shape[1:3]
+        out = slope.new_zeros(len(slope), height + 1, width + 1, *slope.shape[3:])
+        for row, column in _PLACES:
+            out[:, row : row + height, column : column + width, row, column] = slope[:, :, :, row, column]
+        return _whole(out)
+
+
+class _FoldedReflection(torch.autograd.Function):
+    """Reflect a border of four pixels, which are two folded positions, at each edge of a folded map."""
+
+    @staticmethod
+    def forward(ctx: Any, features_BCHW: Tensor) -> Tensor:
+        inner = _parts(features_BCHW)
+        batch, height, width = inner.shape[:3]
+        out = inner.new_empty(batch, height + 4, width + 4, *inner.shape[3:])
+        out[:, 2:-2, 2:-2] = inner
+        for at, row, source, source_row in _mirrored(height):
+            out[:, at, 2:-2, row] = inner[:, source, :, source_row]
+        for at, column, source, source_column in _mirrored(width):
+            out[:, :, at, :, column] = out[:, :, source + 2, :, source_column]
+        return _whole(out)
+
+    @staticmethod
+    def backward(ctx: Any, slope_BCHW: Tensor) -> Tensor:
+        slope = _parts(slope_BCHW)
+        height, width = slope.shape[1] - 4, slope.shape[2] - 4
+        tall = slope[:, :, 2:-2].clone()
+        for at, column, source, source_column in _mirrored(width):
+            tall[:, :, source, :, source_column] += slope[:, :, at, :, column]
+        out = tall[:, 2:-2]
+        for at, row, source, source_row in _mirrored(height):
+            out[:, source, :, source_row] += tall[:, at, :, row]
+        return _whole(out.contiguous())
+
+
+_PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def _mirrored(num_positions: int) -> Iterator[tuple[int, int, int, int]]:
+    """For each row outside, by position in the wider map and parity, the position and parity of the row it mirrors."""
+    last = 2 * num_positions - 1
+    for at in (0, 1, num_positions + 2, num_positions + 3):
+        for parity in (0, 1):
+            row = 2 * (at - 2) + parity
+            source = -row if row < 0 else 2 * last - row
+            yield at, parity, source // 2, source % 2
+
+
+def _parts(folded_BCHW: Tensor) -> Tensor:
+    """View a folded map as ``(B, H, W, 2, 2, C)``."""
+    batch, channels, height, width = folded_BCHW.shape
+    return folded_BCHW.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, channels // 4)
+
+
+def _whole(parts: Tensor) -> Tensor:
+    return parts.flatten(3).permute(0, 3, 1, 2)
