@@ -32,6 +32,23 @@ TORCH_MODULES = {
     "neural_style.weights",
     "neural_style.onnx_export",
     "neural_style.engines.torch_engine",
+    "neural_style.checkpoint_file",
+    "neural_style.datamodule",
+    "neural_style.distributed",
+    "neural_style.model",
+    "neural_style.plugins",
+    "neural_style.plugins.base",
+    "neural_style.plugins.checkpoint",
+    "neural_style.plugins.cuda",
+    "neural_style.plugins.finite",
+    "neural_style.plugins.progress",
+    "neural_style.plugins.readback",
+    "neural_style.plugins.registry",
+    "neural_style.plugins.schedule",
+    "neural_style.random_state",
+    "neural_style.reproducible",
+    "neural_style.train",
+    "neural_style.trainer_part",
 }
 MODULES = [(package, path) for package in PACKAGES for path in sorted((REPO / package).rglob("*.py"))]
 
