@@ -33,7 +33,12 @@ def least_side_px(crop: str, image_px: int) -> int | None:
     It is twice what the picture is then shrunk to. On photographs this moves pixels by about one level of 255, some by
     a dozen: of no matter where crops are random. The published script's pixels are not touched.
     """
-    return 2 * WIDEST * image_px if crop == RANDOM else None
+    return 2 * widest_side_px(crop, image_px) if crop == RANDOM else None
+
+
+def widest_side_px(crop: str, image_px: int) -> int:
+    """Return the most that a picture's short side is brought to before it is cut."""
+    return WIDEST * image_px if crop == RANDOM else image_px
 
 
 def cut(image: Image.Image, image_px: int, *, crop: str, seed: int, epoch: int, number: int) -> NDArray[np.uint8]:
@@ -57,7 +62,7 @@ def cut(image: Image.Image, image_px: int, *, crop: str, seed: int, epoch: int, 
         left, top = (round((side - image_px) / 2) for side in resized.size)
         return _window(resized, left=left, top=top, side=image_px)
     horizontal, vertical, flip = (int(value) for value in _raw(3, seed, epoch, _CROP, number))
-    resized = _with_short_side(image, min(max(min(image.size), image_px), WIDEST * image_px))
+    resized = _with_short_side(image, min(max(min(image.size), image_px), widest_side_px(crop, image_px)))
     left = horizontal * (resized.width - image_px + 1) >> 64
     top = vertical * (resized.height - image_px + 1) >> 64
     window = _window(resized, left=left, top=top, side=image_px)

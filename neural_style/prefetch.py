@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ Done = TypeVar("Done")
 
 def done_ahead(
     items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int, num_ahead: int
-) -> Iterator[Done]:
+) -> Generator[Done]:
     """Do something for each of many items in threads, and give what came of it in their order.
 
     However it ends (the items, an exception of ``do``, the reader going away), the threads have ended by then, and what

@@ -27,6 +27,7 @@ TORCH_MODULES = {
     "neural_style.losses",
     "neural_style.onednn",
     "neural_style.perceptual",
+    "neural_style.style_model",
     "neural_style.training_net",
     "neural_style.vgg",
     "neural_style.weights",
@@ -48,6 +49,7 @@ TORCH_MODULES = {
     "neural_style.random_state",
     "neural_style.reproducible",
     "neural_style.train",
+    "neural_style.train_data",
     "neural_style.trainer_part",
 }
 MODULES = [(package, path) for package in PACKAGES for path in sorted((REPO / package).rglob("*.py"))]
