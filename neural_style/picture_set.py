@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,8 +98,26 @@ class PictureSet:
 
 def is_picture_name(name: str) -> bool:
     """Tell by its name whether a file is taken for a picture; nothing in it may begin with a dot."""
+    return _has_suffix(name, PICTURE_SUFFIXES)
+
+
+def is_dataset_file(name: str) -> bool:
+    """Tell by its name whether a file is taken for a picture or for a shard of pictures."""
+    return _has_suffix(name, PICTURE_SUFFIXES | {SHARD_SUFFIX})
+
+
+def dataset_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the pictures and shards below a folder, by their names in it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    return {name: Path(entry.path) for name, entry in _files_below(folder)}
+
+
+def _has_suffix(name: str, suffixes: Set[str]) -> bool:
     parts = name.split("/")
-    return posixpath.splitext(parts[-1])[1].lower() in PICTURE_SUFFIXES and not any(part[:1] == "." for part in parts)
+    return posixpath.splitext(parts[-1])[1].lower() in suffixes and not any(part[:1] == "." for part in parts)
 
 
 def _sorting_key(name: str) -> tuple[str, ...]:
@@ -122,9 +140,17 @@ def _pictures_of(root: Path) -> dict[str, _Place]:
 
 
 def _below(root: Path) -> Iterator[tuple[str, _Place]]:
-    """Give what lies below a folder; a folder that a link leads to twice is read once, or a circle had no end."""
+    for name, entry in _files_below(root):
+        if is_picture_name(entry.name):
+            yield name, _Place(entry.path, 0, entry.stat().st_size)
+        else:
+            yield from ((f"{name}/{member}", place) for member, place in _members(Path(entry.path)))
+
+
+def _files_below(root: str | os.PathLike[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Give pictures and shards; a folder that links lead to twice is read once, or a circle had no end."""
     seen: set[tuple[int, int]] = set()
-    waiting = [(str(root), "")]
+    waiting = [(os.fspath(root), "")]
     while waiting:
         folder, prefix = waiting.pop()
         status = os.stat(folder)
@@ -135,13 +161,10 @@ def _below(root: Path) -> Iterator[tuple[str, _Place]]:
             for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
                 if entry.name.startswith("."):
                     continue
-                name = prefix + entry.name
                 if entry.is_dir():
-                    waiting.append((entry.path, f"{name}/"))
-                elif is_picture_name(entry.name) and entry.is_file():
-                    yield name, _Place(entry.path, 0, entry.stat().st_size)
-                elif entry.name.lower().endswith(SHARD_SUFFIX) and entry.is_file():
-                    yield from ((f"{name}/{member}", place) for member, place in _members(Path(entry.path)))
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                elif is_dataset_file(entry.name) and entry.is_file():
+                    yield prefix + entry.name, entry
 
 
 def _members(shard: Path) -> Iterator[tuple[str, _Place]]:
