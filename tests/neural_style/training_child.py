@@ -1,9 +1,9 @@
-"""A run in a process of its own, which a test may kill at any moment, or start several times as one distributed run."""
+"""A run in a process of its own, which a test may kill at any moment."""
 
 from __future__ import annotations
 
-import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,27 @@ from neural_style.distributed import unwrapped
 from neural_style.plugins import CheckpointPlugin, FinitePlugin, Plugin, SchedulePlugin
 from tests.neural_style.training import CountingPlugin, ShuffledData, TinyModel, trainer_with
 
-MAX_STEPS = 40
+MAX_STEPS = 60
 
 
-class SlowlyPlugin(Plugin):
-    """Says each step aloud, and gives the test time to hear it."""
+class TellsPlugin(Plugin):
+    """Tells the test of each step, and gives it time to hear of it."""
+
+    def __init__(self, steps: Connection) -> None:
+        super().__init__("tells")
+        self.steps = steps
 
     def on_training_batch_end(self) -> None:
-        sys.stdout.write(f"{self.trainer.state.step}\n")
-        sys.stdout.flush()
+        self.steps.send(self.trainer.state.step)
         time.sleep(0.005)
 
 
-def train(folder: Path, *, slowly: bool = False) -> dict[str, Any]:
+def train(folder: Path, *others: Plugin) -> dict[str, Any]:
     """Train to the end from whatever lies in the folder, and return all that it came to."""
     counting, model = CountingPlugin(), TinyModel()
     plugins: list[Plugin] = [counting, CheckpointPlugin(folder, every_steps=3, fingerprint="tiny"), FinitePlugin()]
     plugins.append(SchedulePlugin(warmup_steps=5, final=0.05))
-    if slowly:
-        plugins.append(SlowlyPlugin("slowly"))
-    trainer = trainer_with(*plugins, max_steps=MAX_STEPS)
+    trainer = trainer_with(*plugins, *others, max_steps=MAX_STEPS)
     trainer.fit(model, ShuffledData())
     return {
         "weights": unwrapped(model.net).state_dict(),
@@ -42,11 +43,6 @@ def train(folder: Path, *, slowly: bool = False) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def train_in_child(folder: Path, out: Path, steps: Connection) -> None:
     """Train, and write what it came to."""
-    result = train(Path(sys.argv[1]), slowly=True)
-    torch.save(result, sys.argv[2])
-
-
-if __name__ == "__main__":
-    main()
+    torch.save(train(folder, TellsPlugin(steps)), out)
