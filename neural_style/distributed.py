@@ -177,7 +177,7 @@ class Queue:
             torch.save(item, buffer)
             _loaded(buffer.getvalue())
         except (pickle.PickleError, AttributeError, TypeError) as err:
-            raise PluginError(f"the queue takes plain data and tensors, not {type(item).__name__!r} with more") from err
+            raise PluginError(f"the queue takes plain data and tensors, not {type(item).__name__!r}") from err
         number = self._store.add(f"{_KEYS}/length", 1) - 1
         self._store.set(f"{_KEYS}/{number}", buffer.getvalue())
 
