@@ -11,37 +11,19 @@ While it lasts, a writer has a note in the folder, named as scratch files are, t
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import secrets
-import tempfile
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from csci_utils.folder import atomic_folder
-from csci_utils.io import discard, is_abandoned, is_scratch, scratch_path
 from csci_utils.manifest import FLAG, FolderDamagedError, Manifest
-from csci_utils.s3 import (
-    ObjectMissingError,
-    S3Error,
-    S3Uri,
-    delete,
-    each,
-    get,
-    get_many,
-    head,
-    list_objects,
-    put,
-    put_many,
-)
+from csci_utils.remote_notes import Note, get_text, is_note, new_note, put_text, read_note, write_note
+from csci_utils.s3 import ObjectMissingError, S3Error, S3Uri, delete, each, get_many, head, list_objects, put_many
 
 logger = logging.getLogger("csci_utils.remote_folder")
-
-_NOTE = "writing.json"
 
 
 def send_folder(folder: Path, root: S3Uri, *, manifest: Manifest, flag: str = FLAG) -> Manifest:
@@ -58,7 +40,7 @@ def send_folder(folder: Path, root: S3Uri, *, manifest: Manifest, flag: str = FL
         for sent in put_many((root.joined(entry.place), Path(folder, entry.name)) for entry in placed.entries):
             sent.result()
         writer.look_again()
-        _put_text(placed.to_text(), root.joined(flag))
+        put_text(placed.to_text(), root.joined(flag))
     except BaseException:
         writer.give_up()
         raise
@@ -92,7 +74,7 @@ def read_remote_flag(root: S3Uri, *, flag: str = FLAG) -> Manifest | None:
     Raises:
         ObjectMissingError: there is none.
     """
-    return Manifest.from_text(_get_text(root.joined(flag)))
+    return Manifest.from_text(get_text(root.joined(flag)))
 
 
 def remove_remote_folder(root: S3Uri, *, flag: str = FLAG) -> bool:
@@ -112,10 +94,10 @@ class _Writer:
     def __init__(self, root: S3Uri, flag: str) -> None:
         self.root = root
         self.flag = flag
-        self.note = scratch_path(_NOTE).name
+        self.note = new_note()
         self.placed = Manifest(())
         self.old: Manifest | None = None
-        self.dead: list[_Note] = []
+        self.dead: list[Note] = []
         self.is_alone = True
         self.has_note = False
 
@@ -124,11 +106,11 @@ class _Writer:
         self._write_note()
         self.has_note = True
         held = {_below(self.root, info.uri) for info in list_objects(S3Uri(self.root.bucket, f"{self.root.key}/"))}
-        notes = [_read_note(self.root, place) for place in sorted(held - {self.note}) if _is_note(place)]
+        notes = [read_note(self.root, place) for place in sorted(held - {self.note}) if is_note(place)]
         self.dead = [note for note in notes if note.is_abandoned()]
         self.is_alone = len(self.dead) == len(notes)
         self.old = self._flag_now() if self.flag in held else None
-        self.placed = _placed(manifest, taken=held if self.is_alone else None)
+        self.placed = renamed(manifest, taken=held if self.is_alone else None)
         self._write_note()
         return self.placed
 
@@ -170,50 +152,10 @@ class _Writer:
         return found is not None and found.sha256 == hashlib.sha256(self.placed.to_text().encode()).hexdigest()
 
     def _write_note(self) -> None:
-        note = {"since_s": int(time.time()), "places": [*_places(self.placed), *_places(self.old)]}
-        _put_text(json.dumps(note), self.root.joined(self.note))
+        write_note(self.root, self.note, [*_places(self.placed), *_places(self.old)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Note:
-    """What another writer says of itself.
-
-    Attributes:
-        place: where the note lies.
-        owner: its process, as `csci_utils.io.owner` names it.
-        since_s: when it began, in seconds since 1970.
-        places: what has to go, where no flag names it, when the writer is gone.
-    """
-
-    place: str
-    owner: str
-    since_s: float
-    places: tuple[str, ...]
-
-    def is_abandoned(self) -> bool:
-        """Tell whether the writer is gone, as is told of a scratch file of that owner and age."""
-        with _scratch("note.json") as path:
-            path.touch()
-            os.utime(path, (self.since_s, self.since_s))
-            return is_abandoned(path, self.owner)
-
-
-def _is_note(place: str) -> bool:
-    return is_scratch(place) and place.startswith(f".{PurePosixPath(_NOTE).stem}~")
-
-
-def _read_note(root: S3Uri, place: str) -> _Note:
-    """Read a note; one that cannot be read, or is gone again, is of a writer that lives and lists nothing."""
-    owner = place.partition("~scratch-")[2].rpartition("-")[0]
-    try:
-        record = json.loads(_get_text(root.joined(place)))
-        places = tuple(str(each) for each in record["places"])
-        return _Note(place=place, owner=owner, since_s=float(record["since_s"]), places=places)
-    except (ObjectMissingError, ValueError, TypeError, KeyError):
-        return _Note(place=place, owner=owner, since_s=time.time(), places=())
-
-
-def _placed(manifest: Manifest, *, taken: Iterable[str] | None) -> Manifest:
+def renamed(manifest: Manifest, *, taken: Iterable[str] | None) -> Manifest:
     """Give each file its own name, or where that is taken (None: all are) a new one with the same suffix."""
     token = secrets.token_hex(4)
 
@@ -234,25 +176,3 @@ def _below(root: S3Uri, uri: S3Uri) -> str:
 
 def _delete_all(root: S3Uri, places: Iterable[str]) -> None:
     list(each([root.joined(place) for place in places], delete))
-
-
-def _put_text(text: str, uri: S3Uri) -> None:
-    with _scratch("text.json") as path:
-        path.write_text(text, encoding="utf-8")
-        put(path, uri, extra={"ContentType": "application/json"})
-
-
-def _get_text(uri: S3Uri) -> str:
-    with _scratch("text.json") as path:
-        get(uri, path)
-        return path.read_text(encoding="utf-8", errors="replace")
-
-
-@contextmanager
-def _scratch(name: str) -> Iterator[Path]:
-    """Yield the path of a small file here, and remove it at the end."""
-    path = scratch_path(Path(tempfile.gettempdir(), name))
-    try:
-        yield path
-    finally:
-        discard(path)

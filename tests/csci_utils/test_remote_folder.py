@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from csci_utils import remote_folder, s3
+from csci_utils import remote_folder, remote_notes, s3
 from csci_utils.folder import written
 from csci_utils.io import FOREIGN_SCRATCH_AGE_S, is_scratch, scratch_path
 from csci_utils.manifest import FLAG, FolderDamagedError, Manifest, read_flag
@@ -268,12 +268,12 @@ def test_what_cannot_be_removed_is_told_and_goes_the_next_time(place, caplog):
         patch.setattr(remote_folder, "delete", refuse)
         with caplog.at_level(logging.WARNING, "csci_utils"):
             place.send(NEW)
-        patch.setattr(remote_folder, "is_abandoned", lambda *_: True)
+        patch.setattr(remote_notes, "is_abandoned", lambda *_: True)
     assert "in place, but not all that it replaced could be removed" in caplog.text
     assert place.content() == NEW
     assert len(place.listed()) == 6  # old and new parts, the flag, the note
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote_folder, "is_abandoned", lambda *_: True)  # as if this process had ended meanwhile
+        patch.setattr(remote_notes, "is_abandoned", lambda *_: True)  # as if this process had ended meanwhile
         place.send(OLD)
     assert place.content() == OLD
     assert place.named() == [FLAG, "a.txt", "deep/b.txt"]
