@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -43,7 +43,7 @@ class Outcome(Generic[Done]):
 
 def get_many(
     pairs: Iterable[tuple[S3Uri, Path]], *, on_bytes: OnBytes | None = None
-) -> Iterator[Outcome[FetchedObject]]:
+) -> Generator[Outcome[FetchedObject]]:
     """Fetch objects to paths, each as `csci_utils.s3.get` does, and give what became of them in the order of the pairs.
 
     Unlike there, the paths are final ones: a file appears whole or not at all.
@@ -63,13 +63,13 @@ def get_many(
 
 def put_many(
     pairs: Iterable[tuple[S3Uri, Path]], *, on_bytes: OnBytes | None = None, journal: Path | None = None
-) -> Iterator[Outcome[ObjectInfo]]:
+) -> Generator[Outcome[ObjectInfo]]:
     """Send files to their keys, each as `csci_utils.s3.put` does; in all else as `get_many`."""
     count = _one_at_a_time(on_bytes)
     return _many(pairs, lambda uri, path: put(path, uri, on_bytes=count, journal=journal))
 
 
-def each(items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int | None = None) -> Iterator[Done]:
+def each(items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int | None = None) -> Generator[Done]:
     """Do something for each of many items in several threads, and give what came of it in their order.
 
     Unlike a pool of `concurrent.futures`, it ends soon when it is given up: on the first error, which is raised, on
@@ -87,7 +87,7 @@ def each(items: Iterable[Item], do: Callable[[Item], Done], *, num_threads: int 
             yield work.take_outcome(crew)
 
 
-def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Iterator[Outcome[Done]]:
+def _many(pairs: Iterable[tuple[S3Uri, Path]], move: Callable[[S3Uri, Path], Done]) -> Generator[Outcome[Done]]:
     def try_to_move(pair: tuple[S3Uri, Path]) -> Outcome[Done]:
         uri, path = pair
         try:
