@@ -123,6 +123,11 @@ def files_below(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
+def stays_inside(name: str) -> bool:
+    """Tell whether a name with slashes is that of something inside a folder, however anybody came to give it."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.replace(os.sep, "/").split("/"))
+
+
 def _raise(err: OSError) -> None:
     raise err
 
@@ -142,7 +147,7 @@ def _read_entry(record: dict[str, Any]) -> Entry:
     known: dict[str, Any] = {field.name: record.get(field.name) for field in fields(Entry)}
     entry = Entry(**known)
     for name in (entry.name, entry.place):
-        if "\0" in name or {"", ".", ".."} & set(name.replace(os.sep, "/").split("/")):
+        if not stays_inside(name):
             raise ValueError(f"no name inside a folder: {name!r}")
     if type(entry.size_bytes) is not int or entry.size_bytes < 0 or not _SHA256.fullmatch(entry.sha256):
         raise ValueError(f"no size or no digest: {record!r}")
