@@ -182,7 +182,10 @@ def style(**job: Any) -> int:
 @click.option("--replace", is_flag=True, help="Also in place of an object with other bytes.")
 @_with_store
 def put(*, files: tuple[Path, ...], folder: str | None, replace: bool) -> int:
-    """Put files into S3, whole and with their digests; what S3 holds already is left alone."""
+    """Put files into S3, whole and with their digests; what S3 holds already is left alone.
+
+    One folder with --as datasets/NAME is put as a whole: its pictures and .tar files at any depth.
+    """
     from pipeline.put import put_files
 
     return put_files(files, folder=folder, replace=replace, tell=tell)

@@ -27,6 +27,10 @@ class OfflineError(PipelineError, RuntimeError):
     """What was asked for needs S3, and S3 is not to be asked."""
 
 
+class CannotPutError(PipelineError):
+    """What was asked for is no file, or has no place below the S3 root."""
+
+
 class ProgramFailedError(PipelineError, RuntimeError):
     """Styling in a process of its own ended with an error."""
 

@@ -35,6 +35,18 @@ def check_name(name: str, kind: str) -> str:
     return name
 
 
+def check_dataset_name(name: str) -> str:
+    """Return `name` if it names a folder right below ``datasets/``.
+
+    Raises:
+        BadNameError: it does not.
+    """
+    check_name(name, "dataset")
+    if "/" in name:  # the dataset `a` would hold the dataset `a/b`
+        raise BadNameError(f"{name!r} cannot name a dataset: it has more than one component; give it one name")
+    return name
+
+
 def model_file_name(model: str) -> str:
     """The file name of a model: without a suffix it is a ``.pth``, a suffix is taken as given."""
     return model if PurePosixPath(model).suffix else f"{model}.pth"
@@ -77,3 +89,11 @@ class ModelParameter(NameParameter):
     def normalize(self, x: str) -> str:
         """Check the name and complete it."""
         return model_file_name(super().normalize(x))
+
+
+class DatasetParameter(NameParameter):
+    """The name of a dataset."""
+
+    def normalize(self, x: str) -> str:
+        """Check the name."""
+        return check_dataset_name(super().normalize(x))

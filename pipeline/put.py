@@ -9,20 +9,17 @@ from pathlib import Path, PurePosixPath
 
 from csci_utils.copies import push
 from csci_utils.luigi.failure import ExitStatus, describe_failure
-from csci_utils.s3 import S3Uri, each, sweep_uploads
+from csci_utils.manifest import FLAG
+from csci_utils.s3 import S3Uri, each, head, sweep_uploads
 from pipeline import progress, settings
-from pipeline.errors import PipelineError
-from pipeline.names import check_name
+from pipeline.errors import CannotPutError
+from pipeline.names import check_dataset_name, check_name
 from pipeline.plan import MODEL_SUFFIXES
+from pipeline.put_dataset import put_dataset
 from pipeline.tasks.data import IMAGES, SAVED_MODELS, STYLES
-
-DATASETS = "datasets"
+from pipeline.tasks.dataset import DATASETS
 
 Tell = Callable[[str], None]
-
-
-class CannotPutError(PipelineError):
-    """What was asked for is no file, or has no place below the S3 root."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ def put_files(files: Sequence[Path], *, folder: str | None, replace: bool, tell:
     """Put files into S3, several at once; what S3 holds already is left alone.
 
     Args:
-        files: On this machine.
+        files: On this machine; also one folder, which becomes a dataset as a whole.
         folder: ``images``, ``saved_models``, ``styles`` or ``datasets/NAME``; None chooses by suffix.
         replace: Also in place of other bytes.
         tell: Called with each line for people.
@@ -48,7 +45,12 @@ def put_files(files: Sequence[Path], *, folder: str | None, replace: bool, tell:
     """
     if settings.current().offline:
         raise CannotPutError("put sends files to S3, and --offline asks it nothing; leave --offline out")
+    dataset = _dataset_in(folder) if folder is not None else None
+    if dataset is not None and len(files) == 1 and files[0].is_dir():
+        return put_dataset(files[0], dataset, replace=replace, tell=tell)
     sendings = _sendings(files, folder=folder)
+    if dataset is not None:
+        _refuse_to_add(sendings)
     journal = settings.current().journal
     sweep_uploads(journal)
     total_bytes = sum(sending.path.stat().st_size for sending in sendings)
@@ -72,7 +74,8 @@ def _sendings(files: Sequence[Path], *, folder: str | None) -> list[_Sending]:
     by_uri: dict[S3Uri, _Sending] = {}
     for path in files:
         if not path.is_file():
-            what = "a folder; name the files in it" if path.is_dir() else "no file; check its name"
+            a_folder = f"a folder; name the files in it, or put it by itself, as a whole, with --as {DATASETS}/NAME"
+            what = a_folder if path.is_dir() else "no file; check its name"
             raise CannotPutError(f"{str(path)!r} cannot be put into S3: it is {what}")
         if path.stat().st_size == 0:
             raise CannotPutError(f"{str(path)!r} cannot be put into S3: it is empty; write it again, then put it")
@@ -82,6 +85,22 @@ def _sendings(files: Sequence[Path], *, folder: str | None) -> list[_Sending]:
         if other is not sending and not other.path.samefile(path):
             raise CannotPutError(f"{str(other.path)!r} and {str(path)!r} would both become {sending.uri}; rename one")
     return list(by_uri.values())
+
+
+def _dataset_in(folder: str) -> str | None:
+    """Return the name of the dataset that a folder below the S3 root is, if it is one."""
+    kind, _, name = checked_folder(folder).partition("/")
+    return name if kind == DATASETS else None
+
+
+def _refuse_to_add(sendings: Sequence[_Sending]) -> None:
+    """Raise where a file would lie below a dataset and not belong to it: that is what its manifest says."""
+    flag = S3Uri(sendings[0].uri.bucket, f"{sendings[0].uri.key.rpartition('/')[0]}/{FLAG}")
+    if head(flag) is not None:
+        raise CannotPutError(
+            f"{str(sendings[0].path)!r} cannot be added to a dataset by itself: {flag} says what belongs to it; "
+            "put the folder with all its pictures"
+        )
 
 
 def checked_folder(folder: str) -> str:
@@ -94,7 +113,7 @@ def checked_folder(folder: str) -> str:
     if kind in (IMAGES, SAVED_MODELS, STYLES) and name:
         check_name(name, "folder")
     elif kind == DATASETS and name:
-        check_name(name, "dataset")
+        check_dataset_name(name)
     elif kind not in (IMAGES, SAVED_MODELS, STYLES):
         raise CannotPutError(
             f"--as wants {IMAGES}, {SAVED_MODELS}, {STYLES} or {DATASETS}/NAME, found {folder!r}; choose one of them"

@@ -11,11 +11,14 @@ from pipeline.tasks.data import (
     UploadModel,
     UploadStyle,
 )
+from pipeline.tasks.dataset import Dataset, DownloadDataset
 from pipeline.tasks.publish import UploadStylized
 from pipeline.tasks.stylize import Stylize
 
 __all__ = [
     "ContentImage",
+    "Dataset",
+    "DownloadDataset",
     "DownloadImage",
     "DownloadModel",
     "DownloadStyle",
