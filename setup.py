@@ -15,6 +15,8 @@ EXTRAS: dict[str, list[str]] = {
     "onnx": ["onnx>=1.23,<2", "onnxscript>=0.7.2,<1"],
     # Running `.onnx` models.
     "onnxruntime": ["onnxruntime>=1.31,<2"],
+    # Curves of a training run (`TensorBoardPlugin`).
+    "tensorboard": ["tensorboard>=2.21,<3"],
     # The S3 server inside the process (`--embedded`), and the tests.
     "embedded": ["moto[server]>=5.2.5,<6"],
 }

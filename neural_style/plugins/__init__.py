@@ -8,7 +8,9 @@ from .cuda import CUDAPlugin
 from .finite import FinitePlugin
 from .progress import ProgressPlugin
 from .registry import create_plugin, register_plugin, registered_plugins
+from .samples import SamplesPlugin
 from .schedule import SchedulePlugin
+from .tensorboard import TensorBoardPlugin
 
 __all__ = [
     "CUDAPlugin",
@@ -16,7 +18,9 @@ __all__ = [
     "FinitePlugin",
     "Plugin",
     "ProgressPlugin",
+    "SamplesPlugin",
     "SchedulePlugin",
+    "TensorBoardPlugin",
     "UniquePluginOverrides",
     "create_plugin",
     "register_plugin",
