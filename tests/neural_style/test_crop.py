@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -128,11 +129,37 @@ def test_broken_pictures_and_bombs_are_one_sentence(rng) -> None:
     ]:
         with pytest.raises(images.PictureError, match=said):
             decode_rgb(data, name="x\ny")
+    images.hush_pillow()  # which warns, in this program, where it might as well refuse
     for image_format in ("JPEG", "GIF", "TIFF"):
         for max_pixels in (599, 200):
             with pytest.raises(images.PictureTooLargeError, match=rf"^x: declares more than {max_pixels} pixels"):
                 decode_rgb(encoded(noise(rng, width=30, height=20), image_format), name="x", max_pixels=max_pixels)
     assert decode_rgb(whole, name="x", max_pixels=600).size == (30, 20)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "ICO", "JPEG2000"])
+def test_the_limit_of_another_thread_is_not_met(rng, monkeypatch, image_format: str) -> None:
+    data = encoded(noise(rng, width=32, height=32), image_format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    assert decode_rgb(data, name="x").size == (32, 32)
+    assert Image.MAX_IMAGE_PIXELS == 1
+
+
+def test_a_tiled_tiff_does_not_meet_it_either(rng, monkeypatch) -> None:
+    data = encoded(noise(rng, width=32, height=32), "TIFF", compression="jpeg", tiffinfo={322: 16, 323: 16})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    assert decode_rgb(data, name="x").size == (32, 32)
+
+
+def test_pictures_are_not_opened_while_another_thread_has_its_limit_set(rng) -> None:
+    data, sizes = encoded(noise(rng, width=32, height=32), "PNG"), []
+    thread = threading.Thread(target=lambda: sizes.append(decode_rgb(data, name="x").size))
+    with images._pillow_limit(1):
+        thread.start()
+        thread.join(0.1)
+        assert sizes == []
+    thread.join()
+    assert sizes == [(32, 32)]
 
 
 def test_too_little_memory_is_not_the_pictures_fault(rng, monkeypatch) -> None:

@@ -201,6 +201,24 @@ def test_broken_pictures_change_nothing_elsewhere_whatever_the_threads_or_the_st
     assert not torch.equal(torch.cat(found[0])[~stayed], before[~stayed])
 
 
+def test_what_takes_the_place_of_another_is_cut_as_that_would_have_been(folder):
+    """Or a batch would hold the same crop twice."""
+    break_pictures(folder, 4)
+    data = module(folder, batch_size=1, shuffle=False)
+    next_one = decode_rgb(data.pictures.read(5), name="x")
+    found = epoch_of(data)[4][0].permute(1, 2, 0).numpy()
+    assert np.array_equal(found, cut(next_one, 16, crop=RANDOM, seed=5, epoch=0, number=4))
+
+
+def test_no_more_pictures_are_tried_for_one_place_than_may_be_broken(folder, monkeypatch):
+    break_pictures(folder, *range(NUM_PICTURES))
+    data, tried = module(folder, max_broken=2, workers=0), []
+    monkeypatch.setattr(data.pictures, "read", lambda number: tried.append(number) or b"")
+    with pytest.raises(DatasetError, match="3 of 11 pictures are broken"):
+        epoch_of(data)
+    assert len(tried) == 3
+
+
 @pytest.mark.parametrize("workers", [0, 3])
 def test_too_many_broken_pictures_end_it_when_the_last_of_them_is_met(folder, workers: int):
     break_pictures(folder, 1, 4, 7)
