@@ -44,6 +44,7 @@ def _algorithms(deterministic: bool) -> Iterator[None]:
             filling.fill_uninitialized_memory = False  # it writes NaN into all new memory: a guard for debugging only
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            warnings.filterwarnings("ignore", message="Deterministic behavior was enabled")  # of cuBLAS
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -108,7 +108,10 @@ class Plugin(TrainerPart):
         """When training is over; not after an exception, unless it was registered as a way to end."""
 
     def should_training_stop(self) -> bool:
-        """Whether training ends after this step or this validation; the same on every process."""
+        """Whether training ends after this step or this validation; the same on every process.
+
+        A run that was ended so stays ended when it is taken up again.
+        """
         return False
 
     def on_validation_start(self, validation_cycle: int) -> None:
