@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 _ONE = [1, 1]
+_MOST_SLICES = 16
+_WORTH_A_COPY = 128  # columns from which oneDNN's product and the copy that it needs take less time than MKL's
 
 
 class FrozenConv:
@@ -54,9 +56,33 @@ def products(left_BNK: Tensor, right_BKM: Tensor) -> Tensor:
     """Multiply matrices of one dtype, pair by pair; no gradient is recorded."""
     if left_BNK.dtype != torch.float32 or not is_used(left_BNK):
         return left_BNK @ right_BKM
-    pairs = zip(left_BNK, right_BKM, strict=True)
-    found = [torch.ops.mkldnn._linear_pointwise(left, right.t(), None, "none", [], "") for left, right in pairs]
-    return found[0][None] if len(found) == 1 else torch.stack(found)
+    return _stacked([_linear(left, right.t()) for left, right in zip(left_BNK, right_BKM, strict=True)])
+
+
+def inner_products(values_BPC: Tensor) -> Tensor:
+    """Multiply every column of a matrix with every other: ``(B, C, C)``, float32; no gradient is recorded.
+
+    A product of bfloat16 is rounded to bfloat16, whatever it was summed in. So only slices are multiplied like that,
+    and the sum over them is float32: its error is a quarter of a whole product's.
+    """
+    batch, num_rows, num_columns = values_BPC.shape
+    num_slices = min(num_rows & -num_rows, _MOST_SLICES)
+    if values_BPC.dtype != torch.float32 and num_slices == _MOST_SLICES:
+        slices_BSRC = values_BPC.view(batch, num_slices, -1, num_columns)
+        return (slices_BSRC.transpose(2, 3) @ slices_BSRC).sum(1, dtype=torch.float32)
+    values_BPC = values_BPC.float()
+    if num_columns < _WORTH_A_COPY or not is_used(values_BPC):
+        return values_BPC.transpose(1, 2) @ values_BPC
+    return _stacked([_linear(rows, rows) for rows in values_BPC.transpose(1, 2).contiguous()])
+
+
+def _linear(left_NK: Tensor, right_MK: Tensor) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(left_NK, right_MK, None, "none", [], "")
+    return found
+
+
+def _stacked(matrices: list[Tensor]) -> Tensor:
+    return matrices[0][None] if len(matrices) == 1 else torch.stack(matrices)
 
 
 def is_used(tensor: Tensor) -> bool:

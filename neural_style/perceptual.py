@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .losses import total_variation
-from .onednn import FrozenConv, products
+from .onednn import FrozenConv, inner_products, products
 from .vgg import IMAGENET_MEAN, IMAGENET_STD, TAPS, Vgg16
 
 _CONTENT_PLACE = TAPS.index("relu2_2")
@@ -211,8 +211,7 @@ def _by_position(features_BCHW: Tensor) -> Tensor:
 
 def _grams(tap_BCHW: Tensor) -> Tensor:
     """Return Gram matrices, ``(B, C, C)``, float32; see `neural_style.losses.gram_matrix`."""
-    wide_BPC = _by_position(tap_BCHW).float()
-    return products(wide_BPC.transpose(1, 2), wide_BPC) / tap_BCHW[0].numel()
+    return inner_products(_by_position(tap_BCHW)) / tap_BCHW[0].numel()
 
 
 def _pulled(tap_BCHW: Tensor, pull_BCC: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from .transformer_net import ConvLayer, ResidualBlock, TransformerNet, UpsampleConvLayer
 
+_aten = torch.ops.aten
+
 # What each of the two rows of a 2x2 kernel is, of the three of the 3x3 one: for even and for odd rows of the result.
 _MERGED_ROWS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
@@ -42,6 +44,8 @@ class TrainingNet(nn.Module):
 
     def forward(self, rgb_255_B3HW: Tensor) -> Tensor:
         """Style a batch; see `TransformerNet.forward`. Height and width are multiples of four, 8 or more."""
+        if len(rgb_255_B3HW) > 1 and rgb_255_B3HW.device.type == "cpu":  # one picture's features fit into its caches
+            return torch.cat([self(each) for each in torch.split(rgb_255_B3HW, 1)])
         net = self.net
         features = self._opened(rgb_255_B3HW)
         features = self._down(net.conv3, net.in3, self._down_folded(net.conv2, net.in2, features))
@@ -55,22 +59,22 @@ class TrainingNet(nn.Module):
         conv = self.net.conv1.conv2d
         padded = functional.pad(rgb_255_B3HW.to(self._dtype), [4, 4, 4, 4], mode="reflect")
         out = self._conv(folded(padded), _folded_both(conv.weight))
-        return self._normed(self.net.in1, out).relu_()
+        return self._normed(self.net.in1, out)
 
     def _down_folded(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
         padded = functional.pad(features, [1, 0, 1, 0], mode="replicate")
         weight = folded(functional.pad(layer.conv2d.weight, [1, 0, 1, 0]))
-        return self._normed(norm, self._conv(padded, weight)).relu_()
+        return self._normed(norm, self._conv(padded, weight))
 
     def _down(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
         padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
-        return self._normed(norm, self._conv(padded, layer.conv2d.weight, stride=2)).relu_()
+        return self._normed(norm, self._conv(padded, layer.conv2d.weight, stride=2))
 
     def _residual(self, block: ResidualBlock, features: Tensor) -> Tensor:
         padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
-        inner = self._normed(block.in1, self._conv(padded, block.conv1.conv2d.weight)).relu_()
+        inner = self._normed(block.in1, self._conv(padded, block.conv1.conv2d.weight))
         padded = functional.pad(inner, [1, 1, 1, 1], mode="reflect")
-        return self._normed(block.in2, self._conv(padded, block.conv2.conv2d.weight)).add_(features)
+        return self._normed(block.in2, self._conv(padded, block.conv2.conv2d.weight), relu=False, plus=features)
 
     def _up(self, layer: UpsampleConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
         """Enlarge and convolve; the result is folded."""
@@ -79,7 +83,7 @@ class TrainingNet(nn.Module):
         four = torch.einsum("aur,bvs,oirs->aboiuv", rows, rows, weight).flatten(0, 2)
         padded = functional.pad(features, [1, 1, 1, 1], mode="replicate")
         out: Tensor = _Windows.apply(self._conv(padded, four))
-        return self._normed(norm, out).relu_()
+        return self._normed(norm, out)
 
     def _closed(self, features: Tensor) -> Tensor:
         """The last layer; takes folded features, returns a picture."""
@@ -93,15 +97,67 @@ class TrainingNet(nn.Module):
         weight = weight.to(self._dtype, memory_format=torch.channels_last)
         return functional.conv2d(features, weight, None if bias is None else bias.to(self._dtype), stride=stride)
 
-    def _normed(self, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
-        """Normalise each picture's channels; folded ones are the same channels at four times as many positions."""
-        flat = features.permute(0, 2, 3, 1).reshape(len(features), -1, 1, norm.num_features).permute(0, 3, 1, 2)
-        if len(features) == 1:  # then it is what batch norm does, which is faster
-            out = functional.batch_norm(flat, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
-        else:
-            out = functional.group_norm(flat, norm.num_features, norm.weight, norm.bias, eps=norm.eps)
-        batch, channels, height, width = features.shape
-        return out.permute(0, 2, 3, 1).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    def _normed(
+        self, norm: nn.InstanceNorm2d, features: Tensor, *, relu: bool = True, plus: Tensor | None = None
+    ) -> Tensor:
+        """Normalise each picture's channels, then ReLU or add."""
+        if len(features) == 1:
+            out: Tensor = _Norm.apply(features, norm.weight, norm.bias, norm.eps, relu, plus)
+            return out
+        weight, bias = norm.weight.to(features.dtype), norm.bias.to(features.dtype)
+        flat = functional.group_norm(_flat(features, norm.num_features), norm.num_features, weight, bias, norm.eps)
+        out = _unflat(flat, features)
+        out = out.relu() if relu else out
+        return out if plus is None else out + plus
+
+
+class _Norm(torch.autograd.Function):
+    """The norm of one picture, which is what batch norm does, with what follows it.
+
+    Written out, since what autograd makes of a ReLU in place on a view takes longer than all of this.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool, plus: Tensor | None
+    ) -> Tensor:
+        flat, *stats = _aten.native_batch_norm(_flat(features, len(weight)), weight, bias, None, None, True, 0.0, eps)
+        if relu:
+            flat.relu_()
+        out = _unflat(flat, features)
+        if plus is not None:
+            out += plus
+        ctx.save_for_backward(features, weight, *stats, *([out] if relu else []))
+        ctx.eps, ctx.has_plus = eps, plus is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        features, weight, mean, scale, *outs = ctx.saved_tensors
+        inner = _aten.threshold_backward(slope, outs[0], 0) if outs else slope
+        flat, weight_slope, bias_slope = _aten.native_batch_norm_backward(
+            _flat(inner, len(weight)),
+            _flat(features, len(weight)),
+            weight,
+            None,
+            None,
+            mean,
+            scale,
+            True,
+            ctx.eps,
+            ctx.needs_input_grad[:3],
+        )
+        return _unflat(flat, features), weight_slope, bias_slope, None, None, slope if ctx.has_plus else None
+
+
+def _flat(features_BCHW: Tensor, num_channels: int) -> Tensor:
+    """View a map as ``(B, num_channels, positions, 1)``: folded channels are the same channels at more positions."""
+    return features_BCHW.permute(0, 2, 3, 1).reshape(len(features_BCHW), -1, 1, num_channels).permute(0, 3, 1, 2)
+
+
+def _unflat(flat: Tensor, like_BCHW: Tensor) -> Tensor:
+    batch, channels, height, width = like_BCHW.shape
+    return flat.permute(0, 2, 3, 1).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def folded(features_BCHW: Tensor) -> Tensor:

@@ -81,3 +81,15 @@ def test_the_keys_of_the_net_inside_are_untouched(net):
     assert TrainingNet(net).net.state_dict().keys() == TransformerNet((4, 8, 16)).state_dict().keys()
     assert {name for name, _ in TrainingNet(net).named_buffers()} == {"_merged_rows"}
     assert all(key.startswith("net.") for key in TrainingNet(net).state_dict())
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_many_pictures_at_once_are_normalised_as_one_is(net, relu):
+    """A GPU takes a batch at once; on the CPU its pictures come one by one."""
+    training_net = TrainingNet(net)
+    maps, plus = (picture(3, 4, 8, 8).contiguous(memory_format=torch.channels_last) - 100 for _ in range(2))
+    plain = net.in1(maps)
+    wanted = (plain.relu() if relu else plain) + plus
+    torch.testing.assert_close(training_net._normed(net.in1, maps, relu=relu, plus=plus), wanted)
+    first = training_net._normed(net.in1, maps[:1], relu=relu, plus=plus[:1])
+    torch.testing.assert_close(first, wanted[:1])
