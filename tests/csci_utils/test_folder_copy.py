@@ -380,6 +380,29 @@ def test_a_fault_on_the_way_leaves_no_record_and_the_next_fetch_goes_on(filled, 
     assert filled.here_now() == FILES
 
 
+def test_a_big_file_that_had_come_is_not_fetched_again_though_its_etag_is_no_digest(place, monkeypatch, requests):
+    s3.use_limits(s3.S3Limits(multipart_bytes=5 * 2**20, part_bytes=5 * 2**20, parallel_objects=1))
+    shard = place.here / "0.tar"
+    shard.write_bytes(bytes(6 * 2**20))
+    s3.put(shard, place.root.joined("0.tar"))
+    place.put_plain(FILES)
+    compared = folder_copy._compared
+
+    def fail_at_the_last(file: Any, outcome: Any) -> Any:
+        if file.name == "deep/er/c.jpg":
+            raise OSError("disk full")
+        return compared(file, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_copy, "_compared", fail_at_the_last)
+        with pytest.raises(OSError, match="disk full"):
+            place.fetch()
+    seen: list[str] = []
+    s3.client().meta.events.register("before-send.s3", lambda request, **_: seen.append(request.url))
+    assert place.fetch().num_files == 4
+    assert not [url for url in seen if url.endswith(".tar")]
+
+
 KILLED = """
 import os, signal, sys
 from csci_utils import s3
