@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import end_to_end, imports, peers, store
+from bench import end_to_end, imports, peers, store, train_step
 from bench.transfer_table import LEGEND
 
 PARTS = tuple(store.sections())
-GROUPS = ("start", "job", "store", *PARTS)
+GROUPS = ("start", "job", "train", "store", *PARTS)
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"GROUP: wanted some of {', '.join(GROUPS)}, found {', '.join(map(repr, unknown))}")
-    groups = options.groups or ["start", "job", "store"]
+    groups = options.groups or ["start", "job", "train", "store"]
     try:
         print("\n".join(_machine(groups)), flush=True)
         for lines in _tables(groups, rounds=options.rounds):
@@ -41,6 +41,8 @@ def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
         yield imports.run(rounds=3 * rounds)
     if "job" in groups:
         yield end_to_end.run(rounds=rounds)
+    if "train" in groups:
+        yield from train_step.run(rounds=rounds)
     parts = PARTS if "store" in groups else [name for name in PARTS if name in groups]
     if parts:
         yield from store.run(parts, rounds=rounds)

@@ -9,7 +9,7 @@ def test_a_group_that_does_not_exist_is_a_usage_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "big", "bigger"])
     with pytest.raises(SystemExit, match="2"):
         __main__.main()
-    assert "GROUP: wanted some of start, job, store, exists, " in capsys.readouterr().err
+    assert "GROUP: wanted some of start, job, train, store, exists, " in capsys.readouterr().err
 
 
 def test_a_missing_program_is_one_sentence_that_says_how_to_get_it(monkeypatch, capsys):
@@ -31,7 +31,7 @@ def test_a_missing_s5cmd_is_named_with_the_command_that_gets_it(monkeypatch, tmp
     [
         (["store"], ["exists", "big", "small", "digest", "memory"]),
         (["memory", "exists"], ["exists", "memory"]),
-        (["start"], None),
+        (["start", "train"], None),
     ],
     ids=["all-of-the-store", "some", "none-of-it"],
 )
@@ -39,6 +39,7 @@ def test_groups_choose_what_runs(monkeypatch, groups, ran):
     asked = []
     monkeypatch.setattr(store, "run", lambda parts, rounds: iter([asked.append(list(parts))]))
     monkeypatch.setattr("bench.imports.run", lambda rounds: [])
+    monkeypatch.setattr("bench.train_step.run", lambda rounds: iter([[]]))
     list(__main__._tables(groups, rounds=1))
     assert asked == ([] if ran is None else [ran])
 

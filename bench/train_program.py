@@ -1,0 +1,99 @@
+"""Train for some steps, and tell what they took: the published loop stated plainly, or this project's trainer.
+
+`python -m bench.train_program {published,ours} [--precision P] ...`; random VGG16 weights and noise for pictures, which
+cost what real ones do.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.stopwatch import told
+from neural_style.vgg import Vgg16, random_vgg16
+from tests.neural_style.published_loop import PublishedLoop
+
+STYLE_PX = 256
+
+
+def main() -> None:
+    """Warm up, then time the steps between two moments at which the device has nothing left to do."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("who", choices=("published", "ours"))
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--image-px", type=int, default=256)
+    parser.add_argument("--warm-up", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--compiled", action="store_true")
+    options = parser.parse_args()
+    {"published": published, "ours": ours}[options.who](options)
+
+
+def published(options: argparse.Namespace) -> None:
+    """Step through the published loop, as it stands."""
+    loop = PublishedLoop(random_vgg16().state_dict(), torch.from_numpy(_style()).permute(2, 0, 1).float())
+    for _ in range(options.warm_up):
+        loop.step(_batch(options))
+    with _timed(options):
+        for _ in range(options.steps):
+            loop.step(_batch(options))
+
+
+def ours(options: argparse.Namespace) -> None:
+    """Run the whole trainer, hooks included, with a plug-in that holds the watch."""
+    from neural_style.plugins.base import Plugin
+    from neural_style.style_model import StyleModel
+    from neural_style.train import DataModule, Trainer
+    from neural_style.train_config import TrainConfig
+
+    class Noise(DataModule):
+        def train_loader(self) -> Iterator[torch.Tensor]:
+            while True:
+                yield _batch(options)
+
+    class Watch(Plugin):
+        def on_training_batch_start(self) -> None:
+            if self.trainer.state.step == options.warm_up:
+                stack.enter_context(_timed(options))
+
+    config = TrainConfig(
+        precision=options.precision,
+        batch_size=options.batch_size,
+        image_px=options.image_px,
+        steps=options.warm_up + options.steps,
+    )
+    model = StyleModel(config, style_rgb_HW3=_style(), vgg=_vgg(), compiled=options.compiled)
+    trainer = Trainer(max_steps=config.steps, device="cpu")
+    Watch("watch").configure_trainer(trainer)
+    with ExitStack() as stack:
+        trainer.fit(model, Noise())
+
+
+@contextmanager
+def _timed(options: argparse.Namespace) -> Iterator[None]:
+    with told() as seen:
+        yield
+        seen["num_steps"] = options.steps
+
+
+def _vgg() -> Vgg16:
+    return random_vgg16()
+
+
+def _style() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(1).integers(0, 256, (STYLE_PX, STYLE_PX, 3), dtype=np.uint8)
+
+
+def _batch(options: argparse.Namespace) -> torch.Tensor:
+    shape = (options.batch_size, 3, options.image_px, options.image_px)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(2)).mul_(255)
+
+
+if __name__ == "__main__":
+    main()
