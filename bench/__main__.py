@@ -9,25 +9,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import end_to_end, imports, peers, store, train_step
+from bench import end_to_end, imports, loader, peers, store, train_step
 from bench.transfer_table import LEGEND
 
 PARTS = tuple(store.sections())
-GROUPS = ("start", "job", "train", "store", *PARTS)
+GROUPS = ("start", "job", "train", "store", *PARTS, "loader")
 
 
 def main() -> None:
     """Print the machine and every table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; store is the last {len(PARTS)} together"
+        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; store is {', '.join(PARTS)} together"
     )
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of the slow commands")
     options = parser.parse_args()
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"GROUP: wanted some of {', '.join(GROUPS)}, found {', '.join(map(repr, unknown))}")
-    groups = options.groups or ["start", "job", "train", "store"]
+    groups = options.groups or ["start", "job", "train", "loader", "store"]
     try:
         print("\n".join(_machine(groups)), flush=True)
         for lines in _tables(groups, rounds=options.rounds):
@@ -43,6 +43,8 @@ def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
         yield end_to_end.run(rounds=rounds)
     if "train" in groups:
         yield from train_step.run(rounds=rounds)
+    if "loader" in groups:
+        yield from loader.run(rounds=rounds)
     parts = PARTS if "store" in groups else [name for name in PARTS if name in groups]
     if parts:
         yield from store.run(parts, rounds=rounds)
