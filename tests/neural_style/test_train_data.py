@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ from neural_style import train_data
 from neural_style.crop import CENTER, RANDOM, cut, shuffled
 from neural_style.errors import DatasetError, PictureError, SettingError
 from neural_style.images import decode_rgb, load_image
+from neural_style.plugins import CheckpointPlugin, Plugin
+from neural_style.train import Model, Trainer
 from neural_style.train_data import PictureDataModule, Preparation
 from tests.conftest import REPO
 
@@ -429,3 +432,55 @@ def test_reasons_are_pictures_errors_only(folder, monkeypatch):
     monkeypatch.setattr(train_data, "cut", lambda *_, **__: (_ for _ in ()).throw(PictureError("x: broken")))
     with pytest.raises(DatasetError, match="broken, and 3 may be"):
         epoch_of(module(folder))
+
+
+# --- in a run
+
+
+class Recorder(Model):
+    """Learns nothing, and keeps what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def train_step(self, batch: torch.Tensor) -> None:
+        self.seen.append(batch)
+
+
+class StopAfter(Plugin):
+    """As a kill does it, but that the program goes on."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__("stop")
+        self.steps = steps
+
+    def between_steps(self) -> None:
+        if self.trainer.state.step == self.steps:
+            raise RuntimeError("killed")
+
+
+def run(folder: Path, checkpoints: Path | None = None, *, stop_after: int | None = None) -> list[torch.Tensor]:
+    trainer, model = Trainer(max_steps=7, device="cpu"), Recorder()
+    if checkpoints is not None:
+        CheckpointPlugin(checkpoints, every_steps=1).configure_trainer(trainer)
+    if stop_after is not None:
+        StopAfter(stop_after).configure_trainer(trainer)
+    how = Preparation(image_px=16, batch_size=3, seed=5, crop=RANDOM)
+    with pytest.raises(RuntimeError, match="killed") if stop_after is not None else nullcontext():
+        trainer.fit(model, PictureDataModule(folder, how, workers=2))
+    assert not loader_threads()
+    return model.seen
+
+
+def test_a_run_sees_one_epoch_after_the_other(folder):
+    data = module(folder, batch_size=3)
+    assert same(run(folder), [*epoch_of(data, 0), *epoch_of(data, 1), *epoch_of(data, 2)[:1]])
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_a_resumed_run_sees_what_an_unbroken_one_sees(folder, tmp_path, stop_after: int):
+    first = run(folder, tmp_path / "checkpoints", stop_after=stop_after)
+    second = run(folder, tmp_path / "checkpoints")
+    assert (len(first), len(second)) == (stop_after, 7 - stop_after)
+    assert same([*first, *second], run(folder))
