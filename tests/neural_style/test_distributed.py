@@ -184,6 +184,7 @@ def test_a_net_that_nothing_trains_is_left_as_it_is() -> None:
     assert wrapped(net, torch.device("cpu")) is net
 
 
+@pytest.mark.slow  # for what torch.compile imports
 def test_a_compiled_net_has_the_keys_of_its_file() -> None:
     net = nn.Linear(1, 1)
     assert unwrapped(torch.compile(net)) is net
