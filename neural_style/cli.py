@@ -21,6 +21,8 @@ from typing import Any
 from .console import open_closed_streams, print_path
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from .errors import NeuralStyleError, one_line
+from .train_cli import add_train
+from .train_cli import train as train_as_asked
 
 PROGRAM = "neural_style"
 FAILED, DEFECT, INTERRUPTED = 30, 40, 130
@@ -54,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="command", required=True)
     _add_eval(commands)
+    _add_device(train := add_train(commands))
+    train.set_defaults(run=lambda args, _warnings: train_as_asked(args, device=_device(args)))
     return parser
 
 
@@ -86,6 +90,10 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("--report", metavar="PATH", help="also write what ran, and the warnings, as JSON")
     parser.add_argument("--parent", type=_positive, metavar="PID", help="end when this process, which started it, has")
+    _add_device(parser)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     device = parser.add_mutually_exclusive_group()
     device.add_argument("--cuda", type=int, choices=(0, 1), help="1: on CUDA; 0: on the CPU")
     device.add_argument("--accel", action="store_true", help="on the accelerator, whichever there is")

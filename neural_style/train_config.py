@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from .errors import SettingError
 
@@ -114,6 +116,32 @@ class TrainConfig:
         for width in self.widths:
             _check_integer("widths", width, least=1, most=_MAX_WIDTH)
         object.__setattr__(self, "widths", tuple(self.widths))
+
+
+PAINTED: Mapping[str, Any] = {
+    "steps": 600,
+    "batch_size": 2,
+    "image_px": 128,
+    "learning_rate": 6e-3,
+    "content_weight": 0.3,
+    "style_weight": 1.0,
+    "total_variation_weight": 0.15,
+    "widths": (16, 32, 64),
+    "crop": "random",
+}
+"""The defaults where random features judge, whose losses are on another scale (`neural_style.painted_model`)."""
+
+
+def config_for(given: Mapping[str, Any]) -> TrainConfig:
+    """Make a configuration of the fields that are given, the others being the defaults of its features.
+
+    Raises:
+        SettingError: as in `TrainConfig`.
+    """
+    defaults = dict(PAINTED) if given.get("features") == "random" else {}
+    if "epochs" in given:
+        defaults.pop("steps", None)
+    return TrainConfig(**{**defaults, **given})
 
 
 def _check_integer(name: str, value: object, *, least: int, most: int | None = None) -> None:

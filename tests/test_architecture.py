@@ -26,6 +26,7 @@ TORCH_MODULES = {
     "neural_style.transformer_net",
     "neural_style.losses",
     "neural_style.onednn",
+    "neural_style.painted_model",
     "neural_style.perceptual",
     "neural_style.style_model",
     "neural_style.training_net",
@@ -41,6 +42,7 @@ TORCH_MODULES = {
     "neural_style.plugins.base",
     "neural_style.plugins.checkpoint",
     "neural_style.plugins.cuda",
+    "neural_style.plugins.curve",
     "neural_style.plugins.finite",
     "neural_style.plugins.progress",
     "neural_style.plugins.readback",
@@ -48,10 +50,12 @@ TORCH_MODULES = {
     "neural_style.plugins.samples",
     "neural_style.plugins.schedule",
     "neural_style.plugins.tensorboard",
+    "neural_style.random_features",
     "neural_style.random_state",
     "neural_style.reproducible",
     "neural_style.train",
     "neural_style.train_data",
+    "neural_style.train_style",
     "neural_style.trainer_part",
 }
 MODULES = [(package, path) for package in PACKAGES for path in sorted((REPO / package).rglob("*.py"))]

@@ -1,0 +1,174 @@
+"""A judge of styles that needs no download: a VGG-shaped stack of random filters, and distances that suit it.
+
+Axes: B batch, C channels, H height, W width, P positions, K projections. Ranges: ``_01`` is 0-1.
+
+Random filters see texture and colour, not things: a style trained by them is a real one of brush strokes and palette,
+and less attentive to content than one that VGG16 judges.
+
+Sources: random features for texture: Ustyuzhaninov et al. 2016, arXiv:1606.00021. Sliced Wasserstein distance of
+features: Heitz et al. 2021, arXiv:2006.07229.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from .losses import gram_matrix
+
+_BLOCKS = ((16, 16), (32, 32), (64, 64, 64))
+"""Channels of the convolutions of VGG16's first three blocks, at a quarter of its width."""
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+class RandomFeatures(nn.Module):
+    """VGG16 to conv3_3 at a quarter of the channels, average pools and He weights, made from a seed.
+
+    Args:
+        style_01_13HW: the style picture; every layer is scaled and shifted so that each of its channels has mean 0 and
+            variance 1 there.
+        seed: of the weights; each gives another judge, and so another style.
+    """
+
+    def __init__(self, style_01_13HW: Tensor, *, seed: int) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        self._convs: list[nn.Conv2d] = []
+        self._ends = [sum(map(len, _BLOCKS[:block])) for block in range(1, len(_BLOCKS))]  # after these comes a pool
+        self._starts = {0, *self._ends}
+        channels = 3
+        for width in (width for block in _BLOCKS for width in block):
+            conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode="reflect")
+            with torch.no_grad():
+                conv.weight.normal_(std=math.sqrt(2 / (9 * channels)), generator=random)
+                _bias_of(conv).zero_()
+            self._convs.append(conv)
+            channels = width
+        self._registered = nn.ModuleList(self._convs)
+        self.requires_grad_(False)
+        self._standardise(style_01_13HW.float())
+
+    def forward(self, rgb_01_B3HW: Tensor) -> list[Tensor]:
+        """Return what comes after every convolution but the first of a block, each ``(B, C, H, W)``, not negative."""
+        taps, features = [], rgb_01_B3HW - 0.5
+        for number, conv in enumerate(self._convs):
+            if number in self._ends:
+                features = F.avg_pool2d(features, 2)
+            features = F.relu(conv(features))
+            if number not in self._starts:
+                taps.append(features)
+        return taps
+
+    @torch.no_grad()
+    def _standardise(self, style_01_13HW: Tensor) -> None:
+        features = style_01_13HW - 0.5
+        for number, conv in enumerate(self._convs):
+            if number in self._ends:
+                features = F.avg_pool2d(features, 2)
+            raw = conv(features)
+            mean, deviation = raw.mean(dim=(0, 2, 3)), raw.std(dim=(0, 2, 3)).clamp_min(1e-6)
+            conv.weight.div_(deviation[:, None, None, None])
+            _bias_of(conv).copy_(-mean / deviation)
+            features = F.relu(conv(features))
+
+
+def _bias_of(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None  # asked for, by default
+    return conv.bias
+
+
+def relative_gram_error(features_BCHW: Tensor, gram_1CC: Tensor) -> Tensor:
+    """Return how far Gram matrices are from the style's, squared, as a share of the style's own size; 0-d."""
+    difference_BCC = gram_matrix(features_BCHW) - gram_1CC
+    return difference_BCC.square().sum(dim=(1, 2)).mean() / gram_1CC.square().sum()
+
+
+def sliced_wasserstein(
+    features_BCHW: Tensor, style_1CHW: Tensor, *, num_positions: int, random: torch.Generator
+) -> Tensor:
+    """Compare how features are distributed, whatever their places: the mean squared distance of sorted projections.
+
+    Args:
+        features_BCHW: of the pictures.
+        style_1CHW: of the style, of any size.
+        num_positions: how many places of each are drawn, with the same ones for every picture of the batch.
+        random: draws places and 32 directions; on the CPU, so that every device draws the same.
+
+    Returns:
+        0-d.
+    """
+    channels = features_BCHW.shape[1]
+    directions_CK = F.normalize(torch.randn(channels, 32, generator=random), dim=0).to(features_BCHW)
+    there_KP = _drawn(style_1CHW, num_positions, random)[0].T @ directions_CK
+    here_BPK = _drawn(features_BCHW, num_positions, random).transpose(1, 2) @ directions_CK
+    there_PK = there_KP.sort(dim=0).values
+    return (here_BPK.sort(dim=1).values - there_PK).square().mean()
+
+
+def _drawn(features_BCHW: Tensor, num_positions: int, random: torch.Generator) -> Tensor:
+    flat_BCP = features_BCHW.flatten(2)
+    places = torch.randint(flat_BCP.shape[2], (num_positions,), generator=random).to(flat_BCP.device)
+    return flat_BCP[..., places]
+
+
+def local_correlation(one_01_B3HW: Tensor, other_01_B3HW: Tensor, *, num_scales: int = 4) -> Tensor:
+    """Return how well the luminance of two pictures goes together, -1 to 1, over 7x7 boxes, mean over scales; 0-d."""
+    weights = torch.tensor(_LUMINANCE, device=one_01_B3HW.device)[:, None, None]
+    one, other = ((each * weights).sum(dim=1, keepdim=True) for each in (one_01_B3HW, other_01_B3HW))
+    found = []
+    for _ in range(num_scales):
+        found.append(_correlation(one, other))
+        one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
+    return torch.stack(found).mean()
+
+
+def _correlation(one_B1HW: Tensor, other_B1HW: Tensor) -> Tensor:
+    def box(values_B1HW: Tensor) -> Tensor:
+        return F.avg_pool2d(values_B1HW, 7, stride=1)
+
+    mean_one, mean_other = box(one_B1HW), box(other_B1HW)
+    covariance = box(one_B1HW * other_B1HW) - mean_one * mean_other
+    spread = (box(one_B1HW.square()) - mean_one.square()) * (box(other_B1HW.square()) - mean_other.square())
+    return (covariance / (spread.clamp_min(0) + 1e-7).sqrt()).mean()
+
+
+@torch.no_grad()
+def recoloured(content_01_B3HW: Tensor, style_01_13HW: Tensor) -> Tensor:
+    """Give pictures the style's colours by the linear map that moves colours least; 0-1.
+
+    Mean and covariance of each picture's colours become the style's. Source: Pitié and
+    Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer".
+    """
+    mean_B3, covariance_B33 = _colours(content_01_B3HW)
+    mean_13, covariance_133 = _colours(style_01_13HW)
+    root_B33, inverse_B33 = _roots(covariance_B33)
+    middle_B33, _ = _roots(root_B33 @ covariance_133 @ root_B33)
+    map_B33 = inverse_B33 @ middle_B33 @ inverse_B33
+    flat_B3P = content_01_B3HW.flatten(2) - mean_B3[:, :, None]
+    moved_B3P = map_B33.to(flat_B3P.dtype) @ flat_B3P + mean_13[:, :, None]
+    return moved_B3P.reshape(content_01_B3HW.shape).clamp(0, 1)
+
+
+def _colours(rgb_01_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    flat_B3P = rgb_01_B3HW.flatten(2).float()
+    mean_B3 = flat_B3P.mean(dim=2)
+    centred_B3P = flat_B3P - mean_B3[:, :, None]
+    spread_B33 = centred_B3P @ centred_B3P.transpose(1, 2) / flat_B3P.shape[2]
+    return mean_B3, spread_B33 + 1e-4 * torch.eye(3, device=rgb_01_B3HW.device)  # a grey picture has a direction too
+
+
+def _roots(matrix_B33: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the root of symmetric matrices and its inverse."""
+    values_B3, vectors_B33 = torch.linalg.eigh(matrix_B33)
+    root_B3 = values_B3.clamp_min(1e-8).sqrt()
+    turned_B33 = vectors_B33.transpose(1, 2)
+    return vectors_B33 * root_B3[:, None] @ turned_B33, vectors_B33 / root_B3[:, None] @ turned_B33
+
+
+def out_of_range(rgb_01_B3HW: Tensor) -> Tensor:
+    """Return how far values lie outside 0-1, squared, mean; 0-d."""
+    return (rgb_01_B3HW - rgb_01_B3HW.clamp(0, 1)).square().mean()

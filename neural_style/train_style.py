@@ -1,0 +1,197 @@
+"""A painting and a folder of pictures become a style: trainer, model, data and plug-ins put together."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from csci_utils.io import sha256_of
+
+from .crop import CENTER
+from .images import load_image
+from .painted_model import PaintedStyleModel
+from .plugins import CheckpointPlugin, FinitePlugin, Plugin, ProgressPlugin, SchedulePlugin
+from .plugins.curve import CurvePlugin, Told
+from .style_model import StyleModel
+from .train import Trainer
+from .train_config import TrainConfig
+from .train_data import PictureDataModule, Preparation
+from .vgg import load_vgg16
+from .weights import save_weights
+
+RANDOM_FEATURES = "random"
+_WARMUP_STEPS = 20
+_FINAL_RATE = 0.05
+
+log = logging.getLogger("neural_style")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where a run computes and what it keeps on the way; none of it changes the weights.
+
+    Attributes:
+        device: As in `resolve_device`.
+        threads: For the arithmetic on the CPU; None leaves it as it is.
+        loaders: Threads that decode pictures; None chooses.
+        compiled: Have `torch.compile` fuse what it can.
+        checkpoint_folder: Where checkpoints lie; None keeps none.
+        checkpoint_every: Steps from one to the next.
+        note_every: Steps from one note of the losses to the next.
+        max_broken: So many pictures may be broken before the run is given up.
+        progress: Show a bar on a terminal.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    loaders: int | None = None
+    compiled: bool = False
+    checkpoint_folder: Path | None = None
+    checkpoint_every: int = 500
+    note_every: int = 100
+    max_broken: int = 100
+    progress: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came of a run.
+
+    Attributes:
+        steps: Batches learned from.
+        metrics: The losses of the last of them.
+        curve: The losses every so many steps, each with its ``step``.
+        made_by: Device, threads and version of torch; for the reader.
+        rank: Of this process; 0 has written the weights.
+    """
+
+    steps: int
+    metrics: dict[str, float]
+    curve: list[dict[str, float]]
+    made_by: dict[str, Any]
+    rank: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """Return what is worth keeping, as plain data."""
+        return {name: value for name, value in asdict(self).items() if name != "rank"}
+
+
+def train_style(
+    config: TrainConfig,
+    *,
+    style: Path,
+    dataset: Path | Sequence[Path],
+    output: Path,
+    vgg: Path | None = None,
+    where: Where | None = None,
+    tell: Told | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Train a style and write its weights, whole or not at all.
+
+    Args:
+        config: Everything that changes the weights, besides the pictures.
+        style: The painting.
+        dataset: A folder of pictures or tar shards, or several.
+        output: Where the weights go.
+        vgg: The file of VGG16's weights; without one torchvision's own download is asked. Not for random features.
+        where: Where it computes, and what it keeps on the way.
+        tell: Called with a step and its losses, every `Where.note_every` steps.
+        on_step: Called after each step with its number and that of the last one.
+
+    Raises:
+        NeuralStyleError: the style is no picture, the data do not serve, the loss diverges, the device is not there, a
+            checkpoint is another run's, the disk is full: one sentence each; no weights are written then.
+    """
+    where = where or Where()
+    painting = load_image(style).rgb_HW3
+    trainer = Trainer(
+        max_epochs=config.epochs, max_steps=config.steps, device=where.device, seed=config.seed, threads=where.threads
+    )
+    data = _data(config, dataset, where)
+    curve = CurvePlugin(every_steps=where.note_every, tell=tell)
+    model = _model(config, painting, vgg=vgg, where=where)
+    total_steps = config.steps or (config.epochs or 1) * data.steps_per_epoch
+    plugins = _plugins(config, data=data, where=where, total_steps=total_steps, fingerprint=sha256_of(style))
+    for plugin in (curve, *([] if on_step is None else [_StepsPlugin(on_step, total_steps)]), *plugins):
+        plugin.configure_trainer(trainer)
+    trainer.fit(model, data)
+    if trainer.rank == 0:
+        save_weights(model.transformer, output)
+    return Trained(
+        steps=trainer.state.step,
+        metrics={name: value for name, value in (curve.notes[-1] if curve.notes else {}).items() if name != "step"},
+        curve=curve.notes,
+        made_by=_made_by(trainer),
+        rank=trainer.rank,
+    )
+
+
+class _StepsPlugin(Plugin):
+    """Tells of each step."""
+
+    def __init__(self, on_step: Callable[[int, int], None], total_steps: int) -> None:
+        super().__init__("steps")
+        self._on_step, self._total_steps = on_step, total_steps
+
+    def on_training_batch_end(self) -> None:
+        self._on_step(self.trainer.state.step, self._total_steps)
+
+
+def _data(config: TrainConfig, dataset: Path | Sequence[Path], where: Where) -> PictureDataModule:
+    """Prepare pictures as the published script does, or, for random crops, in another order each epoch."""
+    moves = config.crop != CENTER
+    preparation = Preparation(
+        image_px=config.image_px,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        crop=config.crop,
+        shuffle=moves,
+        drop_last=moves,
+    )
+    return PictureDataModule(dataset, preparation, workers=where.loaders, max_broken=where.max_broken)
+
+
+def _model(
+    config: TrainConfig, painting: NDArray[np.uint8], *, vgg: Path | None, where: Where
+) -> StyleModel | PaintedStyleModel:
+    if config.features == RANDOM_FEATURES:
+        return PaintedStyleModel(config, style_rgb_HW3=painting)
+    return StyleModel(config, style_rgb_HW3=painting, vgg=load_vgg16(vgg), compiled=where.compiled)
+
+
+def _plugins(
+    config: TrainConfig, *, data: PictureDataModule, where: Where, total_steps: int, fingerprint: str
+) -> list[Plugin]:
+    """Choose the plug-ins of a run; the checkpoint comes last, so that what it saves is what the others left."""
+    plugins: list[Plugin] = [FinitePlugin()]
+    if config.features == RANDOM_FEATURES:
+        plugins.append(SchedulePlugin("cosine", warmup_steps=_WARMUP_STEPS, total_steps=total_steps, final=_FINAL_RATE))
+    if where.progress:
+        plugins.append(ProgressPlugin(total_steps=total_steps))
+    if where.checkpoint_folder is not None:
+        made_from = hashlib.sha256(f"{config.digest()} {fingerprint} {data.digest()}".encode()).hexdigest()
+        plugins.append(
+            CheckpointPlugin(where.checkpoint_folder, every_steps=where.checkpoint_every, fingerprint=made_from)
+        )
+    return plugins
+
+
+def _made_by(trainer: Trainer) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
+    return {
+        "device": str(trainer.device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "processes": trainer.world_size,
+        "engine": "torch",
+        "engine_version": str(torch.__version__),
+    }
