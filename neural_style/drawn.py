@@ -29,6 +29,8 @@ _PALETTE: tuple[Colour, ...] = (
 # Of one layer of strokes: length, width, and how much of the picture they cover; later ones lie on top.
 _LAYERS = ((0.16, 0.034, 2.2), (0.10, 0.020, 2.0), (0.065, 0.011, 1.1))
 _STEPS = 12
+_GRAIN = ((2, 5.0), (5, 7.0), (12, 6.0))
+"""Of scenes: how far apart its grains are, pixels, and how strong they are, levels."""
 _BRISTLES = 7
 
 
@@ -77,7 +79,7 @@ def draw_scene(seed: int = 1, *, width_px: int = 512, height_px: int = 384) -> P
         _house(pen, rng, large, floor_px=horizon_px + rng.uniform(0.10, lowest) * large[1])
     for _ in range(rng.integers(3, 9)):
         _tree(pen, rng, large, floor_px=horizon_px + rng.uniform(0.10, lowest) * large[1])
-    return np.asarray(scene.resize((width_px, height_px), Image.Resampling.LANCZOS), dtype=np.uint8)
+    return _grained(rng, scene.resize((width_px, height_px), Image.Resampling.LANCZOS))
 
 
 # --- the painting
@@ -159,6 +161,15 @@ def _gradient(rng: np.random.Generator, size_px: tuple[int, int]) -> Picture:
     share = np.linspace(0, 1, size_px[1])[:, None, None] ** 0.8
     column = (1 - share) * np.array(above) + share * np.array(below)
     return np.broadcast_to(column, (size_px[1], size_px[0], 3)).astype(np.uint8)
+
+
+def _grained(rng: np.random.Generator, scene: Image.Image) -> Picture:
+    """Add a paper's grain: a net that sees a flat area has nothing there to hang a stroke on."""
+    grain = np.zeros((scene.height, scene.width))
+    for step_px, strength in _GRAIN:
+        cells = rng.normal(size=(scene.height // step_px + 2, scene.width // step_px + 2)).astype(np.float32)
+        grain += strength * np.asarray(Image.fromarray(cells).resize(scene.size, Image.Resampling.BICUBIC))
+    return np.clip(np.asarray(scene, dtype=np.float64) + grain[..., None], 0, 255).astype(np.uint8)
 
 
 def _near(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:

@@ -124,8 +124,8 @@ PAINTED: Mapping[str, Any] = {
     "image_px": 128,
     "learning_rate": 6e-3,
     "content_weight": 0.3,
-    "style_weight": 1.0,
-    "total_variation_weight": 0.15,
+    "style_weight": 2.0,
+    "total_variation_weight": 0.05,
     "widths": (16, 32, 64),
     "crop": "random",
 }
