@@ -132,18 +132,18 @@ class FolderUpdate:
             self._send(sent, on_bytes=on_bytes, journal=journal)
             put_text(placed.to_text(), self.root.joined(self.flag))
             held = self._held() if others else held
-            kept = {entry.name: entry.place for entry in placed.entries if entry in sent or entry.place in held}
+            names = {entry.name for entry in sent}
+            kept = {entry.name: entry.place for entry in placed.entries if entry.name in names or entry.place in held}
             if len(kept) == len(placed.entries):
                 break
         else:
             raise ObjectChangedError(f"{self.root}: somebody else removes its files again and again; stop them first")
         self._tidy(placed, note)
 
-    def _send(self, entries: Iterable[Entry], *, on_bytes: OnBytes, journal: Path | None) -> None:
-        listed = list(entries)
-        pairs = [(self.root.joined(entry.place), self._files[entry.name]) for entry in listed]
+    def _send(self, entries: list[Entry], *, on_bytes: OnBytes, journal: Path | None) -> None:
+        pairs = [(self.root.joined(entry.place), self._files[entry.name]) for entry in entries]
         with closing(put_many(pairs, on_bytes=on_bytes, journal=journal)) as outcomes:
-            for entry, sent in zip(listed, outcomes, strict=True):
+            for entry, sent in zip(entries, outcomes, strict=True):
                 if sent.result().sha256 != entry.sha256:
                     raise FilesChangedError(f"{sent.path}: written to while the folder was sent; send it again")
 
