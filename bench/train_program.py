@@ -47,6 +47,7 @@ def published(options: argparse.Namespace) -> None:
 
 def ours(options: argparse.Namespace) -> None:
     """Run the whole trainer, hooks included, with a plug-in that holds the watch."""
+    from neural_style.allocator import memory_kept
     from neural_style.plugins.base import Plugin
     from neural_style.style_model import StyleModel
     from neural_style.train import DataModule, Trainer
@@ -71,7 +72,7 @@ def ours(options: argparse.Namespace) -> None:
     model = StyleModel(config, style_rgb_HW3=_style(), vgg=_vgg(), compiled=options.compiled)
     trainer = Trainer(max_steps=config.steps, device="cpu")
     Watch("watch").configure_trainer(trainer)
-    with ExitStack() as stack:
+    with memory_kept(), ExitStack() as stack:  # as the training command has it
         trainer.fit(model, Noise())
 
 

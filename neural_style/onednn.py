@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 _ONE = [1, 1]
-_MOST_SLICES = 16
+_NUM_SLICES = 16
 _WORTH_A_COPY = 128  # columns from which oneDNN's product and the copy that it needs take less time than MKL's
 
 
@@ -66,9 +66,9 @@ def inner_products(values_BPC: Tensor) -> Tensor:
     and the sum over them is float32: its error is a quarter of a whole product's.
     """
     batch, num_rows, num_columns = values_BPC.shape
-    num_slices = min(num_rows & -num_rows, _MOST_SLICES)
-    if values_BPC.dtype != torch.float32 and num_slices == _MOST_SLICES:
-        slices_BSRC = values_BPC.view(batch, num_slices, -1, num_columns)
+    is_long = num_rows >= _NUM_SLICES * num_columns  # else the slices' products are more than what they are made from
+    if values_BPC.dtype != torch.float32 and is_long and num_rows % _NUM_SLICES == 0:
+        slices_BSRC = values_BPC.view(batch, _NUM_SLICES, -1, num_columns)
         return (slices_BSRC.transpose(2, 3) @ slices_BSRC).sum(1, dtype=torch.float32)
     values_BPC = values_BPC.float()
     if num_columns < _WORTH_A_COPY or not is_used(values_BPC):

@@ -150,7 +150,8 @@ class PerceptualLoss:
         """Return the weighted loss, and its gradient at the tap."""
         scale = self.weights.content / (num_pictures * tap_BCHW[0].numel())
         apart_BCHW = tap_BCHW - wanted_BCHW
-        return apart_BCHW.float().square().sum() * scale, apart_BCHW * (2 * scale)
+        values = _by_position(apart_BCHW).float().flatten()
+        return torch.dot(values, values) * scale, apart_BCHW * (2 * scale)
 
     def _style_loss(self, place: int, tap_BCHW: Tensor, num_pictures: int) -> tuple[Tensor, Tensor]:
         """Return the weighted loss, and the matrix that turns a tap's values into its gradient there."""

@@ -35,7 +35,7 @@ class TrainingNet(nn.Module):
 
     def __init__(self, net: TransformerNet, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.net = net
+        self.net = net.to(memory_format=torch.channels_last)
         self._dtype = dtype
         self.register_buffer("_merged_rows", torch.tensor(_MERGED_ROWS), persistent=False)
         for name, parameter in net.named_parameters():
