@@ -6,7 +6,7 @@ Axes: B batch, H height, W width. ``_255`` is 0-255.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from .distributed import unwrapped
 from .errors import PictureError, SettingError
 from .model import Model
 from .perceptual import Losses, LossWeights, PerceptualLoss
+from .side_by_side import SideBySide
 from .train_config import TrainConfig
 from .training_net import TrainingNet
 from .transformer_net import TransformerNet
@@ -87,9 +87,12 @@ class StyleModel(Model):
         self._judge = PerceptualLoss(
             self._vgg.to(self.device), self._style().to(self.device), weights=self._weights(), dtype=dtype
         )
+        self._side_by_side = SideBySide(1 if self._compiled else self.config.batch_size)
         if not fast_init:
-            trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-            self.optimizer = torch.optim.Adam(trained, self.config.learning_rate, fused=True)
+            self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+            for parameter in self._trained:
+                parameter.grad = torch.zeros_like(parameter)
+            self.optimizer = torch.optim.Adam(self._trained, self.config.learning_rate, fused=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the net's weights and the optimiser's state."""
@@ -103,17 +106,30 @@ class StyleModel(Model):
 
     def train_step(self, batch: Tensor) -> None:
         """Learn from a batch ``(B, 3, H, W)`` of 0-255, however many pictures it has: the last may be smaller."""
-        self.optimizer.zero_grad()
-        losses = Losses.none(self.device)
+        self.optimizer.zero_grad(set_to_none=False)
         parts = self._parts(batch)
-        for number, part_255_B3HW in enumerate(parts, start=1):
-            with self._alone(number < len(parts)):
-                out_255_B3HW = self.net(part_255_B3HW)
-                found, slope_B3HW = self._judge.gradient(out_255_B3HW.detach(), part_255_B3HW, num_pictures=len(batch))
-                out_255_B3HW.backward(slope_B3HW)
+        judged = partial(self._judged, num_pictures=len(batch))
+        # What the last part's backward pass finds in the gradients is averaged over all processes with its own.
+        num_alone = len(parts) - self.is_distributed
+        losses = Losses.none(self.device)
+        for found, slopes in self._side_by_side.map(judged, parts[:num_alone]):
+            losses = losses.plus(found)
+            for parameter, slope in zip(self._trained, slopes, strict=True):
+                assert parameter.grad is not None
+                parameter.grad += slope
+        for part_255_B3HW in parts[num_alone:]:
+            out_255_B3HW = self.net(part_255_B3HW)
+            found, slope_B3HW = self._judge.gradient(out_255_B3HW.detach(), part_255_B3HW, num_pictures=len(batch))
+            out_255_B3HW.backward(slope_B3HW)
             losses = losses.plus(found)
         self.optimizer.step()
         self._report(losses, "")
+
+    def _judged(self, part_255_B3HW: Tensor, *, num_pictures: int) -> tuple[Losses, tuple[Tensor, ...]]:
+        """Return the losses of some of a batch's pictures, and their gradients at the weights."""
+        out_255_B3HW = unwrapped(self.net)(part_255_B3HW)
+        losses, slope_B3HW = self._judge.gradient(out_255_B3HW.detach(), part_255_B3HW, num_pictures=num_pictures)
+        return losses, torch.autograd.grad(out_255_B3HW, self._trained, slope_B3HW)
 
     def on_validation_start(self, validation_cycle: int) -> None:
         """Begin a mean."""
@@ -133,12 +149,14 @@ class StyleModel(Model):
 
     def _judge_only(self, batch: Tensor, prefix: str) -> None:
         """Add a batch to the means over pictures."""
-        for part_255_B3HW in self._parts(batch):
-            with torch.no_grad():
-                losses = self._judge.losses(self.net(part_255_B3HW), part_255_B3HW)
-            self._sums = self._sums.plus(losses.times(len(part_255_B3HW)))
-            self._num_seen += len(part_255_B3HW)
+        for num_pictures, losses in self._side_by_side.map(self._seen, self._parts(batch)):
+            self._sums = self._sums.plus(losses.times(num_pictures))
+            self._num_seen += num_pictures
         self._report(self._sums.times(1 / self._num_seen), prefix)
+
+    @torch.no_grad()
+    def _seen(self, part_255_B3HW: Tensor) -> tuple[int, Losses]:
+        return len(part_255_B3HW), self._judge.losses(unwrapped(self.net)(part_255_B3HW), part_255_B3HW)
 
     def _begin_mean(self) -> None:
         self._num_seen, self._sums = 0, Losses.none(self.device)
@@ -151,7 +169,7 @@ class StyleModel(Model):
     def _parts(self, batch_255_B3HW: Tensor) -> tuple[Tensor, ...]:
         """Split a batch into what is computed at once.
 
-        On the CPU that is one picture: its features fit into the caches, those of a batch do not.
+        On the CPU that is one picture, whose features fit into the caches; a GPU wants many.
         """
         if batch_255_B3HW.shape[2] % 4 or batch_255_B3HW.shape[3] % 4:
             raise SettingError(
@@ -160,10 +178,6 @@ class StyleModel(Model):
             )
         moved = batch_255_B3HW.to(self.device, torch.float32, non_blocking=True)
         return torch.split(moved, 1 if self.device.type == "cpu" else len(moved))
-
-    def _alone(self, alone: bool) -> AbstractContextManager[None]:
-        """Keep the gradients of all parts but the last from the other processes, which want their sum."""
-        return self.net.no_sync() if alone and isinstance(self.net, DistributedDataParallel) else nullcontext()
 
     def _weights(self) -> LossWeights:
         config = self.config

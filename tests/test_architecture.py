@@ -28,6 +28,7 @@ TORCH_MODULES = {
     "neural_style.onednn",
     "neural_style.painted_model",
     "neural_style.perceptual",
+    "neural_style.side_by_side",
     "neural_style.style_model",
     "neural_style.training_net",
     "neural_style.vgg",

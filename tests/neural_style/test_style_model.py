@@ -152,6 +152,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(make_model):
     assert not torch.equal(first, trained(43))
 
 
+def test_the_weights_do_not_depend_on_which_thread_took_which_picture(make_model):
+    torch.set_num_threads(2)
+
+    def trained() -> torch.Tensor:
+        model = make_model()
+        for number in range(3):
+            model.train_step(batch(number, 3))
+        return torch.cat([each.flatten() for each in model.transformer.state_dict().values()])
+
+    first = trained()
+    assert all(torch.equal(first, trained()) for _ in range(2))
+
+
 def test_training_makes_it_better(make_model):
     model = make_model()
     losses = []
