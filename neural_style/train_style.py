@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from csci_utils.io import sha256_of
 
+from .allocator import memory_kept
 from .crop import CENTER
 from .images import load_image
 from .painted_model import PaintedStyleModel
@@ -84,6 +85,7 @@ class Trained:
         return {name: value for name, value in asdict(self).items() if name != "rank"}
 
 
+@memory_kept()
 def train_style(
     config: TrainConfig,
     *,

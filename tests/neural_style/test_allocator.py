@@ -13,6 +13,8 @@ import pytest
 
 from neural_style import allocator
 from neural_style.allocator import memory_kept
+from neural_style.errors import PictureNotFoundError
+from neural_style.train_config import TrainConfig
 
 LARGE_BYTES = 64_000_000
 PAGE_BYTES = 4096
@@ -62,6 +64,18 @@ def test_settings_are_put_back_however_the_block_ends(monkeypatch, fault):
     except KeyboardInterrupt:
         assert fault
     assert asked[2:] == [(-4, 65536), (-1, 131072), ("trim", 0)]
+
+
+def test_training_keeps_its_memory(monkeypatch, tmp_path):
+    from neural_style import train_style
+
+    entered = []
+    monkeypatch.setattr(allocator, "_glibc", lambda: entered.append(os.environ["THP_MEM_ALLOC_ENABLE"]))
+    with pytest.raises(PictureNotFoundError, match="painting.png"):
+        train_style.train_style(
+            TrainConfig(), style=tmp_path / "painting.png", dataset=tmp_path, output=tmp_path / "style.pth"
+        )
+    assert entered == ["1"]
 
 
 @pytest.mark.parametrize("library", [object(), OSError("no such library")], ids=["another", "none"])
