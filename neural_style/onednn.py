@@ -59,6 +59,14 @@ def products(left_BNK: Tensor, right_BKM: Tensor) -> Tensor:
     return _stacked([_linear(left, right.t()) for left, right in zip(left_BNK, right_BKM, strict=True)])
 
 
+def add_products(sums_BNM: Tensor, left_BNK: Tensor, right_BKM: Tensor) -> None:
+    """Multiply as `products` does, and add to what is there."""
+    if left_BNK.dtype != torch.float32 or not is_used(left_BNK):
+        sums_BNM.baddbmm_(left_BNK, right_BKM)
+    else:
+        sums_BNM += products(left_BNK, right_BKM)
+
+
 def inner_products(values_BPC: Tensor) -> Tensor:
     """Multiply every column of a matrix with every other: ``(B, C, C)``, float32; no gradient is recorded.
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .losses import total_variation
-from .onednn import FrozenConv, inner_products, products
+from .onednn import FrozenConv, add_products, inner_products, products
 from .vgg import IMAGENET_MEAN, IMAGENET_STD, TAPS, Vgg16
 
 _CONTENT_PLACE = TAPS.index("relu2_2")
@@ -89,7 +89,7 @@ class PerceptualLoss:
         content = style = out_255_B3HW.new_zeros((), dtype=torch.float32)
         for place, block in enumerate(self._run(out_255_B3HW)):
             if place == _CONTENT_PLACE:
-                content, _ = self._content_loss(block.outputs[-1], wanted_BCHW, len(out_255_B3HW))
+                content, *_ = self._content_loss(block.outputs[-1], wanted_BCHW, len(out_255_B3HW))
             style = style + self._style_loss(place, block.outputs[-1], len(out_255_B3HW))[0]
         return Losses(content, style, self.weights.total_variation * total_variation(out_255_B3HW))
 
@@ -113,18 +113,19 @@ class PerceptualLoss:
         blocks = list(self._run(out_255_B3HW))
         content = style = out_255_B3HW.new_zeros((), dtype=torch.float32)
         slope_BCHW: Tensor | None = None
-        for place in reversed(range(len(blocks))):
-            tap_BCHW = blocks[place].outputs[-1]
-            if slope_BCHW is not None:
-                slope_BCHW = _unpooled(slope_BCHW, tap_BCHW, blocks.pop().sources)
+        while blocks:
+            place, (outputs, sources) = len(blocks) - 1, blocks.pop()
+            tap_BCHW = outputs[-1]
             loss, pull_BCC = self._style_loss(place, tap_BCHW, num_pictures)
             style = style + loss
-            slope_BCHW = _plus(slope_BCHW, _pulled(tap_BCHW, pull_BCC))
+            slope_BCHW = _pulled(tap_BCHW, pull_BCC, plus_BCHW=slope_BCHW)
             if place == _CONTENT_PLACE:
-                content, apart_BCHW = self._content_loss(tap_BCHW, wanted_BCHW, num_pictures)
-                slope_BCHW += apart_BCHW
-            for layer, output_BCHW in zip(reversed(self._blocks[place]), reversed(blocks[place].outputs), strict=True):
-                slope_BCHW = layer.back(_masked(slope_BCHW, output_BCHW))
+                content, apart_BCHW, scale = self._content_loss(tap_BCHW, wanted_BCHW, num_pictures)
+                slope_BCHW.add_(apart_BCHW, alpha=scale)
+            for layer in reversed(self._blocks[place]):
+                slope_BCHW = layer.back(_masked(slope_BCHW, outputs.pop()))
+            if blocks:
+                slope_BCHW = _unpooled(slope_BCHW, blocks[-1].outputs[-1], sources)
         assert slope_BCHW is not None
         variation, variation_slope_B3HW = self._variation(out_255_B3HW, share=len(out_255_B3HW) / num_pictures)
         return Losses(content, style, variation), slope_BCHW.float() + variation_slope_B3HW
@@ -146,12 +147,12 @@ class PerceptualLoss:
         *_, last = self._run(rgb_255_B3HW, num_taps=_CONTENT_PLACE + 1)
         return last.outputs[-1]
 
-    def _content_loss(self, tap_BCHW: Tensor, wanted_BCHW: Tensor, num_pictures: int) -> tuple[Tensor, Tensor]:
-        """Return the weighted loss, and its gradient at the tap."""
+    def _content_loss(self, tap_BCHW: Tensor, wanted_BCHW: Tensor, num_pictures: int) -> tuple[Tensor, Tensor, float]:
+        """Return the weighted loss, and two things whose product is its gradient at the tap."""
         scale = self.weights.content / (num_pictures * tap_BCHW[0].numel())
         apart_BCHW = tap_BCHW - wanted_BCHW
         values = _by_position(apart_BCHW).float().flatten()
-        return torch.dot(values, values) * scale, apart_BCHW * (2 * scale)
+        return torch.dot(values, values) * scale, apart_BCHW, 2 * scale
 
     def _style_loss(self, place: int, tap_BCHW: Tensor, num_pictures: int) -> tuple[Tensor, Tensor]:
         """Return the weighted loss, and the matrix that turns a tap's values into its gradient there."""
@@ -215,15 +216,14 @@ def _grams(tap_BCHW: Tensor) -> Tensor:
     return inner_products(_by_position(tap_BCHW)) / tap_BCHW[0].numel()
 
 
-def _pulled(tap_BCHW: Tensor, pull_BCC: Tensor) -> Tensor:
-    """Multiply every position's values with a matrix."""
+def _pulled(tap_BCHW: Tensor, pull_BCC: Tensor, *, plus_BCHW: Tensor | None) -> Tensor:
+    """Multiply every position's values with a matrix, and add in place what is given to be added to."""
+    values_BPC, pull_BCC = _by_position(tap_BCHW), pull_BCC.to(tap_BCHW.dtype)
+    if plus_BCHW is not None:
+        add_products(_by_position(plus_BCHW), values_BPC, pull_BCC)
+        return plus_BCHW
     batch, channels, height, width = tap_BCHW.shape
-    slope_BPC = products(_by_position(tap_BCHW), pull_BCC.to(tap_BCHW.dtype))
-    return slope_BPC.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _plus(slope: Tensor | None, more: Tensor) -> Tensor:
-    return more if slope is None else slope.add_(more)
+    return products(values_BPC, pull_BCC).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _masked(slope: Tensor, output: Tensor) -> Tensor:

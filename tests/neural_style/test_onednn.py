@@ -45,6 +45,15 @@ def test_products_are_taken_pair_by_pair():
     torch.testing.assert_close(products(left[:1].float(), right[:1].float()), (left @ right)[:1].float())
 
 
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)], ids=str)
+def test_products_are_added_in_place_through_a_view(dtype, within):
+    sums = numbers(2, 6, 3, 5, seed=3).to(dtype).contiguous(memory_format=torch.channels_last)
+    left, right = numbers(2, 15, 4), numbers(2, 4, 6, seed=2)
+    wanted = sums.double() + (left @ right).view(2, 3, 5, 6).permute(0, 3, 1, 2)
+    onednn.add_products(sums.permute(0, 2, 3, 1).flatten(1, 2), left.to(dtype), right.to(dtype))
+    assert (sums - wanted).norm() < within * wanted.norm()
+
+
 @pytest.mark.parametrize("num_columns", [8, 160])
 @pytest.mark.parametrize("num_rows", [256, 250], ids=["sliced", "odd"])
 @pytest.mark.parametrize("batch", [1, 2])
