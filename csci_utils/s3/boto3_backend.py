@@ -82,6 +82,7 @@ class Boto3Backend:
         asked = {**arguments, **_if_absent(only_if_absent), "ContentMD5": base64.b64encode(md5).decode()}
         with translated(uri, "write it"):
             answer = client().put_object(Bucket=uri.bucket, Key=uri.key, Body=body, **asked)
+        _refuse_strangers(uri, answer)
         return _stored(uri, answer, size_bytes=len(data))
 
     def create_upload(self, uri: S3Uri, *, arguments: Mapping[str, Any]) -> Upload:
@@ -96,6 +97,7 @@ class Boto3Backend:
         asked = {**_names(upload, _OF_EACH_PART), "ContentMD5": base64.b64encode(md5).decode()}
         with translated(upload.uri, f"write part {number} of it"):
             answer = client().upload_part(PartNumber=number, Body=_from_its_beginning(data), **asked)
+        _refuse_strangers(upload.uri, answer)
         return _stored(upload.uri, answer, size_bytes=len(data))
 
     def complete_upload(self, upload: Upload, etags: Sequence[str], *, only_if_absent: bool = False) -> Stored:
@@ -181,6 +183,13 @@ class _Body:
 
     def close(self) -> None:
         self._body.close()
+
+
+def _refuse_strangers(uri: S3Uri, answer: Mapping[str, Any]) -> None:
+    """Raise where something that is no store took bytes: a proxy's page of its own, say."""
+    if not etag_in(answer):
+        what = "what answered gave no ETag, as every S3 does; check the endpoint's address and proxies"
+        raise said(StoreUnreachableError, uri=uri, action="write it", what=what)
 
 
 def _from_its_beginning(data: FileSlice) -> FileSlice:

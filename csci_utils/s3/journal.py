@@ -26,6 +26,7 @@ from csci_utils.s3.uri import S3Uri
 logger = logging.getLogger("csci_utils.s3")
 
 _NOTE = re.compile(r"\.upload~(?P<owner>[0-9a-f]{8}-[0-9]{1,10}-[0-9a-f]{8})-[0-9a-f]{8}\.json")
+_CLOCK_S = 5.0
 _CLOCK_SKEW_S = 1200.0  # S3 takes requests of clocks that are 15 minutes off
 
 
@@ -66,16 +67,34 @@ class Note:
     def give_up_unnamed(self) -> bool:
         """Abort what a request began whose answers were all lost, and tell whether that could be done."""
         uri = S3Uri(self._facts["bucket"], self._facts["key"])
-        others = [] if self._path is None else [_read(each) for each in _notes(self._path.parent)]
-        in_use = {facts.upload_id for facts in others if facts is not None}
         try:
-            _abort(_unnamed(uri, since_s=self._facts["since_s"], in_use=in_use))
+            _abort(_unnamed(uri, since_s=self._facts["since_s"], in_use=self._in_use()))
         except FileNotFoundError:  # no such bucket
             return True
         except S3Error as err:
             logger.warning("%s; whether a lost answer left an upload there could not be seen", err)
             return False
         return True
+
+    def give_up_twins(self, upload: Upload, *, age_s: float) -> None:
+        """Abort what earlier tries of the request began that began an upload, told by the store's own clock.
+
+        Args:
+            upload: what the last try began.
+            age_s: how long ago the first try was.
+        """
+        try:
+            begun = backend().list_uploads(upload.uri)
+            mine_s = next(each.since_s for each in begun if each.upload.upload_id == upload.upload_id)
+            twins = [each.upload for each in begun if -_CLOCK_S <= mine_s - each.since_s <= age_s + _CLOCK_S]
+            in_use = {upload.upload_id, *self._in_use()}
+            _abort(each for each in twins if each.upload_id not in in_use and not _has_parts(each))
+        except (S3Error, StopIteration) as err:
+            logger.info("%s: whether a lost answer left an upload could not be seen: %s", upload.uri, err)
+
+    def _in_use(self) -> set[str | None]:
+        others = [] if self._path is None else [_read(each) for each in _notes(self._path.parent)]
+        return {facts.upload_id for facts in others if facts is not None}
 
     def close(self) -> None:
         """Forget the upload, unless something may be left of it."""

@@ -35,7 +35,6 @@ _MOST_PARTS = 10_000
 _FEW_PARTS = 8
 _MIB = 1024 * 1024
 _BIG_PART_BYTES = 64 * _MIB
-_CLOCK_S = 5.0
 
 
 def put_parts(sending: Sending, *, journal: Path | None) -> ObjectInfo:
@@ -99,7 +98,7 @@ def _put_once(sending: Sending, parts: _Parts, *, journal: Path | None) -> Objec
         try:
             note.begun(upload)
             if upload.num_retries:
-                _abort_twins(upload, age_s=time.monotonic() - begun_s)
+                note.give_up_twins(upload, age_s=time.monotonic() - begun_s)
             _send(sending, work)
             note.complete()
             info = _complete(sending, work, sha256=parts.sha256, token=note.token)
@@ -117,7 +116,9 @@ def _create(sending: Sending, parts: _Parts, note: Note) -> Upload:
         return backend().create_upload(sending.uri, arguments=sending.arguments(parts.sha256, token=note.token))
     except S3Error as err:  # where the answer was lost, there may be an upload
         lost = isinstance(err, (StoreTimeoutError, StoreUnreachableError))
-        note.settled = not lost or note.give_up_unnamed()
+        seen = lost and note.give_up_unnamed()
+        # A store that is slow may begin an upload after that look: the note stays for the next start.
+        note.settled = not lost or (seen and not isinstance(err, StoreTimeoutError))
         raise
 
 
@@ -173,7 +174,7 @@ class _Work:
     def _move(self, number: int) -> None:
         start_byte = (number - 1) * self._parts.part_bytes
         num_bytes = min(self._parts.part_bytes, self._sending.size_bytes - start_byte)
-        with FileSlice(self._sending.path, start_byte, num_bytes) as data:
+        with FileSlice(self._sending.path, start_byte, num_bytes) as data, self._sending.watching():
             etag, md5 = self._send(number, data)
         with self._lock:
             self.etags[number], self.md5s[number] = etag, md5
@@ -251,15 +252,3 @@ def _abort(upload: Upload, note: Note) -> bool:
         logger.warning("%s; its parts stay in the store", err)
         return False
     return True
-
-
-def _abort_twins(upload: Upload, *, age_s: float) -> None:
-    """Give up what earlier tries of the same request began, whose answers were lost; by the store's own clock."""
-    try:
-        begun = backend().list_uploads(upload.uri)
-        mine_s = next(each.since_s for each in begun if each.upload.upload_id == upload.upload_id)
-        for each in begun:
-            if each.upload.upload_id != upload.upload_id and -_CLOCK_S <= mine_s - each.since_s <= age_s + _CLOCK_S:
-                backend().abort_upload(each.upload)
-    except (S3Error, StopIteration) as err:
-        logger.info("%s: whether a lost answer left an upload could not be seen: %s", upload.uri, err)

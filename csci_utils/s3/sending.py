@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from csci_utils.s3.backend import ObjectInfo, OnBytes, Stored, backend
+from csci_utils.s3.body import FileChangedError
 from csci_utils.s3.digests import SHA256_METADATA, TOKEN_METADATA, md5_in, num_parts_in
 from csci_utils.s3.errors import (
     DigestMismatchError,
@@ -60,6 +61,14 @@ class Sending:
         """Raise S3Error where the file is not what it was."""
         if state_of(self.path) != self.state:
             raise self.changed()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Say so where the file changes while a slice of it is sent in the block."""
+        try:
+            yield
+        except FileChangedError:
+            raise self.changed() from None
 
     def changed(self) -> S3Error:
         """Make the error that says that the file changed."""

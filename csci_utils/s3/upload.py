@@ -38,6 +38,8 @@ def put(
 ) -> ObjectInfo:
     """Send a finished file to its key; the object appears whole or not at all, and carries the sha256 of its bytes.
 
+    Where every answer is lost, an equal object that is there is taken for the one that was sent.
+
     The ETag that comes back is compared with what was sent, where it is a digest; what the store damaged or refused as
     damaged is sent again, as often as the limits say, and removed when it stays so.
 
@@ -76,7 +78,7 @@ def _put_whole(sending: Sending) -> ObjectInfo:
             raise sending.changed()
         info = _send(sending, data)
     else:
-        with FileSlice(sending.path, 0, sending.size_bytes) as file:
+        with FileSlice(sending.path, 0, sending.size_bytes) as file, sending.watching():
             info = _send(sending, file)
     sending.count(sending.size_bytes)
     sending.check_unchanged()

@@ -198,6 +198,7 @@ def limits_for(case: Case, *, times: int | None) -> S3Limits:
         silent_attempts=2 if times is None else 5,
         connect_attempts=3,
         body_attempts=3,
+        chunk_bytes=MIB // 4,  # so that the object of 1 MiB is sent from the disk
         range_bytes=8 * MIB,
         part_bytes=8 * MIB,
         multipart_bytes=8 * MIB,

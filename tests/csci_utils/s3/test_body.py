@@ -8,7 +8,7 @@ import pytest
 
 from csci_utils import s3
 from csci_utils.s3 import S3Error, S3Limits, S3Uri
-from csci_utils.s3.body import FileSlice
+from csci_utils.s3.body import FileChangedError, FileSlice
 from csci_utils.s3.multipart import _part_bytes
 from tests.csci_utils.fake_store import refuse, take_damaged
 
@@ -57,10 +57,44 @@ def test_its_chunks_are_all_of_it_and_leave_it_at_its_beginning(file):
         assert data.tell() == 0
 
 
-def test_a_slice_of_a_file_that_got_shorter_ends_with_it(file):
+def test_a_slice_of_a_file_that_got_shorter_is_an_error_at_once(file):
     with FileSlice(file, 1000, 50_000) as data:
         os.truncate(file, 2000)
-        assert data.read() == BODY[1000:2000]
+        with pytest.raises(FileChangedError):
+            data.read()
+
+
+def test_the_last_block_of_other_bytes_is_held_back(file):
+    with FileSlice(file, 1000, 50_000) as data:
+        list(data.chunks())
+        assert data.read() == BODY[1000:51_000]
+        file.write_bytes(BODY[::-1])
+        data.seek(0)
+        assert data.read(40_000) == BODY[::-1][1000:41_000]
+        with pytest.raises(FileChangedError):
+            data.read()
+        list(data.chunks())  # which begins anew
+        assert data.read() == BODY[::-1][1000:51_000]
+
+
+def test_a_file_that_changes_while_it_is_sent_is_in_no_store_whole(empty, file, monkeypatch):
+    """Not even where the store compares nothing and its ETag says nothing."""
+    sent = FileSlice.readinto
+
+    def change(self, buffer):
+        if self.tell() == 0 and self._wanted_crc32 is not None:
+            file.write_bytes(BODY[::-1])
+        return sent(self, buffer)
+
+    def encrypted(handler) -> None:
+        handler.store.hold(handler.sent)
+        handler.begin(200, 0, {"ETag": f'"{"0" * 32}"', "x-amz-server-side-encryption": "aws:kms"})
+
+    monkeypatch.setattr(FileSlice, "readinto", change)
+    empty.at(PUT, *[encrypted] * 9)
+    with pytest.raises(S3Error, match=r"cat\.jpg changed while it was sent; send it again"):
+        s3.put(file, URI)
+    assert empty.body is None
 
 
 @pytest.mark.parametrize("fault", [take_damaged, refuse(503, "SlowDown"), refuse(400, "BadDigest")])

@@ -19,6 +19,7 @@ from csci_utils.s3 import (
     S3Error,
     S3Limits,
     S3Uri,
+    StoreTimeoutError,
     StoreUnreachableError,
 )
 from csci_utils.s3.digests import etag_of_parts
@@ -215,6 +216,22 @@ def test_an_upload_whose_beginning_was_lost_leaves_no_twin(empty, file):
     s3.put(file, URI)
     assert empty.body == BODY
     assert empty.parts == {}
+
+
+@pytest.mark.parametrize("fault", [lose_answer(begin_upload), refuse(503, "SlowDown")], ids=["lost", "slow-down"])
+def test_an_upload_of_somebody_else_is_no_twin(empty, file, fault):
+    empty.parts["upload-0"] = {1: b"of somebody else"}
+    empty.at(BEGIN, fault)
+    s3.put(file, URI)
+    assert list(empty.parts) == ["upload-0"]
+
+
+def test_a_beginning_that_may_come_late_is_left_to_the_next_start(empty, file, journal):
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.1, silent_attempts=2))
+    empty.at(BEGIN, stay_silent, stay_silent)
+    with pytest.raises(StoreTimeoutError):
+        s3.put(file, URI, journal=journal)
+    assert len(notes(journal)) == 1
 
 
 def test_a_beginning_that_is_lost_every_time_leaves_nothing(empty, caplog, file, journal):

@@ -148,6 +148,12 @@ def test_a_put_whose_answer_alone_is_lost_is_done(empty, file):
     assert empty.body == BODY
 
 
+def test_a_page_of_a_proxy_is_not_taken_for_a_store(empty, file):
+    empty.at(PUT, *[lambda handler: handler.answer(200, "<html>log in</html>")] * 9)
+    with pytest.raises(StoreUnreachableError, match="gave no ETag, as every S3 does"):
+        s3.put(file, URI)
+
+
 def test_a_place_that_is_not_there_is_no_missing_input(empty, file):
     empty.at(PUT, refuse(404, "NoSuchKey"))
     with pytest.raises(S3Error, match="the store knows no such place") as caught:
