@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from luigi.contrib.s3 import S3Client
@@ -84,10 +85,14 @@ class ExactKeyS3Client(S3Client):
     def s3(self) -> Any:
         """A boto3 resource, for what luigi does itself."""
         import boto3
+        from boto3.s3 import inject
 
         with translated("S3", "set it up"):
             resource = boto3.session.Session().resource("s3")
-        resource.meta.client = client()
+        resource.meta.client = ours = client()
+        for name in ("upload_file", "download_file", "upload_fileobj", "download_fileobj", "copy"):
+            if not hasattr(ours, name):  # botocore made it, and what boto3 adds is what its resources call
+                setattr(ours, name, MethodType(getattr(inject, name), ours))
         return resource
 
     def exists(self, path: str) -> bool:

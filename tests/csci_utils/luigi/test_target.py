@@ -127,6 +127,15 @@ def test_a_mere_prefix_is_not_there(bucket):
     assert ExactKeyS3Client().get_key("s3://bucket/models/a") is None
 
 
+def test_what_luigi_calls_a_key_moves_its_bytes_as_boto3s_does(bucket, tmp_path):
+    s3.client().put_object(Bucket=bucket, Key="models/a.pth", Body=b"weights")
+    with (tmp_path / "copy").open("wb") as file:
+        ExactKeyS3Client().get_key("s3://bucket/models/a.pth").Object().download_fileobj(file)
+    assert (tmp_path / "copy").read_bytes() == b"weights"
+    ExactKeyS3Client().s3.Bucket(bucket).upload_file(str(tmp_path / "copy"), "models/b.pth")
+    assert s3.client().get_object(Bucket=bucket, Key="models/b.pth")["Body"].read() == b"weights"
+
+
 def test_removing_never_takes_what_lies_under_a_key(bucket):
     s3.client().put_object(Bucket="bucket", Key="models/a/x.pth", Body=b"x")
     assert not ExactKeyS3Client().remove("s3://bucket/models/a")
