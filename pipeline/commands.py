@@ -221,3 +221,35 @@ def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
     from pipeline.remove import remove_with_results
 
     return remove_with_results(names, published=published, dry_run=dry_run, tell=tell)
+
+
+@cli.command()
+@click.option("-s", "--style", required=True, metavar="NAME", help="Painting below styles/ in S3.")
+@click.option("-d", "--dataset", required=True, metavar="NAME", help="Pictures below datasets/NAME in S3.")
+@click.option("--name", default="", metavar="NAME", help="Of the model below saved_models/.  [default: the painting's]")
+@click.option("--features", type=click.Choice(["vgg16", "random"]), default="vgg16", show_default=True, help="Judge.")
+@click.option("--epochs", type=int, help="How often every picture is shown.  [default: 2]")
+@click.option("--steps", type=int, help="Batches, instead of epochs.")
+@click.option("--batch-size", type=int, help="Pictures a step.  [default: 4]")
+@click.option("--image-size", "image_px", type=int, help="Side of a training picture, pixels.  [default: 256]")
+@click.option("--style-size", "style_px", type=int, help="Side of the painting, pixels.  [default: as it is]")
+@click.option("--lr", "learning_rate", type=float, help="Learning rate.  [default: 1e-3]")
+@click.option("--content-weight", type=float, help="[default: 1e5]")
+@click.option("--style-weight", type=float, help="[default: 1e10]")
+@click.option("--total-variation", "total_variation_weight", type=float, help="Its weight.  [default: 0]")
+@click.option("--seed", type=int, help="[default: 42]")
+@click.option("--widths", metavar="A,B,C", help="Channels of the net.  [default: 32,64,128]")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--crop", type=click.Choice(["center", "random"]), help="[default: center]")
+@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option("--checkpoint-interval", "checkpoint_every", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--log-interval", "note_every", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--publish", is_flag=True, help="Put the model into S3, too, below saved_models/.")
+@click.option("--force", is_flag=True, help="Train again what is up to date.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and why; train nothing.")
+@_with_store
+def train(**job: Any) -> int:
+    """Train a new style from a painting and a dataset; a run that was killed goes on from its last checkpoint."""
+    from pipeline.train import TrainJob, run
+
+    return run(TrainJob(**job), result=print_path, tell=tell)

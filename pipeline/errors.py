@@ -47,3 +47,9 @@ class InputChangedError(PipelineError, RuntimeError):
     """A local copy was replaced by another while it was being read."""
 
     exit_status = 30
+
+
+class ModelInTheWayError(PipelineError, FileExistsError):
+    """S3 holds another model under the name that a trained one was to have."""
+
+    exit_status = 30

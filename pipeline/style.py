@@ -74,7 +74,7 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
     wanted = [step for step in steps if step.wanted is not None]
     for step in wanted:
         logger.info("making %s: %s", step.path, step.reason or step.unpublished)
-    _tidy()
+    tidy()
     stale = [step for step in steps if step.reason]
     with progress.shown(total_bytes=bytes_to_fetch(stale), total_pictures=len(stale)):
         outcome = build(
@@ -98,7 +98,7 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
     return max(outcome.exit_status, *failed.values(), ExitStatus.OK)
 
 
-def _tidy() -> None:
+def tidy() -> None:
     """Remove what processes left that died: here, and parts of sends in S3."""
     root = settings.current().local_root
     sweep(root, recursive=True)

@@ -14,6 +14,7 @@ from pipeline.tasks.data import (
 from pipeline.tasks.dataset import Dataset, DownloadDataset
 from pipeline.tasks.publish import UploadStylized
 from pipeline.tasks.stylize import Stylize
+from pipeline.tasks.train import Train, UploadTrained
 
 __all__ = [
     "ContentImage",
@@ -25,8 +26,10 @@ __all__ = [
     "SavedModel",
     "StyleImage",
     "Stylize",
+    "Train",
     "UploadImage",
     "UploadModel",
     "UploadStyle",
     "UploadStylized",
+    "UploadTrained",
 ]
