@@ -1,6 +1,6 @@
 # Everything works from a fresh clone with only python3, make and git.
 #
-#   make run [IMAGE=path] [MODEL=path.pth]   set up, then style a picture through an embedded S3
+#   make run [IMAGE=path] [MODEL=path.pth]   set up, then train a first style and style a picture, in an embedded S3
 #   make test                                set up, then all tests
 
 SHELL := /bin/bash
@@ -15,10 +15,9 @@ BIN := $(VENV)/bin
 PIPENV := env -u PIP_FIND_LINKS -u VIRTUAL_ENV PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 \
 	PIPENV_NOSPIN=1 PIPENV_YES=1 PIP_CONFIG_FILE=/dev/null .pipenv/bin/pipenv
 
-# What `make run` styles when nothing is named: the first picture and the first weights that lie here.
-REAL ?= ../shared/real
-IMAGE ?= $(firstword $(sort $(wildcard $(REAL)/images/*)))
-MODEL ?= $(firstword $(sort $(wildcard $(REAL)/saved_models/*.pth)))
+# Without MODEL a first style is trained on pictures that are drawn; without IMAGE a drawn scene is styled.
+IMAGE ?=
+MODEL ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -49,7 +48,7 @@ setup-swift: .swift/.installed ## The store that the tests run against, in an en
 	touch $@
 
 .PHONY: run
-run: setup ## Style IMAGE with MODEL through an embedded S3
+run: setup ## Train a first style and show it; or style IMAGE with MODEL; through an embedded S3
 	@$(BIN)/python -m pipeline.demo "$(IMAGE)" "$(MODEL)"
 
 .PHONY: test

@@ -1,43 +1,124 @@
-"""`make run`: put one picture and one model into an embedded S3, style the one with the other, say where it lies."""
+"""`make run`: style one picture with one model through an embedded S3; without a model, train one first.
+
+Nothing is downloaded: the painting, the pictures to train on and the picture to style are drawn by code.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from neural_style.console import print_path
 from pipeline.cli import exit_status
+from pipeline.console import log_to_stderr, tell
 from pipeline.names import model_file_name
 
-WANTED = "make run IMAGE=path/to/picture.jpg MODEL=path/to/weights.pth"
+if TYPE_CHECKING:
+    from pipeline.plan import StyleJob
+    from pipeline.train import TrainJob
+
 USAGE = 2
+STYLE, DATASET, SCENE, MODEL = "brush.png", "scenes", "scene.png", "brush.pth"
+NUM_SCENES = 48
+MAX_SIDE_PX = 512
+"""The texture of a style has a size in pixels; larger pictures than that show it too fine."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Return the exit status of the job.
 
     Args:
-        argv: Paths of a picture and of a model; empty ones were not given.
+        argv: Paths of a picture and of a model; empty ones were not given. How many steps to train may follow.
     """
-    image, model = argv
+    image, model, *steps = argv
     for name, value in (("IMAGE", image), ("MODEL", model)):
-        if not value:
-            return _refuse(f"no {name} is given, and none lies in ../shared/real; give both: {WANTED}")
-        if not Path(value).is_file():
-            return _refuse(f"{name} wants a file, found {value!r}, which is none; give both: {WANTED}")
-    return _style(Path(image), Path(model))
+        if value and not Path(value).is_file():
+            return _refuse(f"{name} wants a file, found {value!r}, which is none; give another, or leave it out")
+    if model:
+        return _style(image, model)
+    return _train_and_style(image, steps=int(steps[0]) if steps else None)
 
 
-def _style(image: Path, model: Path) -> int:
+def _style(image: str, model: str) -> int:
+    """Style with a model that is there already."""
     with tempfile.TemporaryDirectory(prefix="bucket-") as bucket:
-        for folder, path, name in (("images", image, image.name), ("saved_models", model, model_file_name(model.name))):
-            Path(bucket, folder).mkdir()
-            shutil.copyfile(path, Path(bucket, folder, name))
-        return exit_status(["-i", image.name, "-m", model_file_name(model.name), "--embedded-folder", bucket])
+        name = _put_image(image, Path(bucket))
+        Path(bucket, "saved_models").mkdir()
+        shutil.copyfile(model, Path(bucket, "saved_models", model_file_name(Path(model).name)))
+        return exit_status(["-i", name, "-m", model_file_name(Path(model).name), "--embedded-folder", bucket])
+
+
+def _train_and_style(image: str, *, steps: int | None) -> int:
+    """Draw a painting and scenes, train a style on them, publish it, and style with it, as a user would on a bucket."""
+    from pipeline.style import run as style
+    from pipeline.train import run as train
+
+    log_to_stderr(verbose=False)
+    with tempfile.TemporaryDirectory(prefix="bucket-") as name:
+        bucket = Path(name)
+        picture = _put_image(image, bucket)
+        _draw(bucket)
+        with _embedded(bucket):
+            tell("training a first style on drawn scenes: about two minutes on two cores")
+            status = train(_train_job(steps), result=lambda path: tell(f"the style: {path}"), tell=tell)
+            return status or style(_style_job(picture), result=print_path, tell=tell)
+
+
+@contextmanager
+def _embedded(bucket: Path) -> Iterator[None]:
+    from pipeline import settings
+    from pipeline.embedded import ROOT, embedded_s3
+
+    with embedded_s3(bucket), settings.use(settings.read_settings(s3_root=ROOT, dotenv=False)):
+        yield
+
+
+def _put_image(image: str, bucket: Path) -> str:
+    """Put the picture that is given, else a drawn one, where the bucket's pictures lie; return its name."""
+    from PIL import Image
+
+    from neural_style.drawn import draw_scene
+
+    folder = bucket / "images"
+    folder.mkdir()
+    if image:
+        shutil.copyfile(image, folder / Path(image).name)
+        return Path(image).name
+    Image.fromarray(draw_scene()).save(folder / SCENE)
+    return SCENE
+
+
+def _draw(bucket: Path) -> None:
+    """Draw what a style is learned from."""
+    from PIL import Image
+
+    from neural_style.drawn import draw_painting, draw_scene
+
+    styles, scenes = bucket / "styles", bucket / "datasets" / DATASET
+    for folder in (styles, scenes):
+        folder.mkdir(parents=True)
+    Image.fromarray(draw_painting()).save(styles / STYLE)
+    for seed in range(NUM_SCENES):
+        Image.fromarray(draw_scene(1000 + seed, width_px=256, height_px=192)).save(scenes / f"{seed:02}.png")
+
+
+def _train_job(steps: int | None) -> TrainJob:
+    from pipeline.train import TrainJob
+
+    return TrainJob(style=STYLE, dataset=DATASET, name=MODEL, features="random", steps=steps, publish=True)
+
+
+def _style_job(picture: str) -> StyleJob:
+    from pipeline.plan import StyleJob
+
+    return StyleJob(images=(picture,), models=(MODEL,), max_side=MAX_SIDE_PX)
 
 
 def _refuse(sentence: str) -> int:

@@ -12,6 +12,7 @@ import luigi
 
 from csci_utils.copies import recorded, why_stale
 from csci_utils.s3 import ObjectInfo, each
+from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from pipeline.errors import PipelineError
 from pipeline.tasks.data import SAVED_MODELS
 from pipeline.tasks.publish import UploadStylized
@@ -48,12 +49,12 @@ class StyleJob:
 
     images: tuple[str, ...]
     models: tuple[str, ...]
-    max_side: int | None
-    quality: int
-    max_pixels: int
-    mode: str
-    workers: int
-    dry_run: bool
+    max_side: int | None = None
+    quality: int = DEFAULT_QUALITY
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    mode: str = "in-process"
+    workers: int = 1
+    dry_run: bool = False
     force: bool = False
     publish: bool = False
     scheduler: str | None = None

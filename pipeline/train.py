@@ -35,26 +35,27 @@ class TrainJob:
 
     style: str
     dataset: str
-    name: str
-    features: str
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-    image_px: int | None
-    style_px: int | None
-    learning_rate: float | None
-    content_weight: float | None
-    style_weight: float | None
-    total_variation_weight: float | None
-    seed: int | None
-    widths: str | None
-    precision: str
-    crop: str | None
-    checkpoint_every: int
-    note_every: int
-    publish: bool
-    force: bool
-    dry_run: bool
+    name: str = ""
+    features: str = "vgg16"
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    image_px: int | None = None
+    style_px: int | None = None
+    learning_rate: float | None = None
+    content_weight: float | None = None
+    style_weight: float | None = None
+    total_variation_weight: float | None = None
+    seed: int | None = None
+    widths: str | None = None
+    precision: str = "float32"
+    crop: str | None = None
+    device: str | None = None
+    checkpoint_every: int = 500
+    note_every: int = 100
+    publish: bool = False
+    force: bool = False
+    dry_run: bool = False
 
 
 def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline import demo
 from pipeline.demo import main
 from tests.pipeline.conftest import encoded_picture, model_bytes
 
@@ -27,18 +28,22 @@ def test_a_second_time_there_is_nothing_to_do(files, capsys):
     assert "nothing to do" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("image", "model", "sentence"),
-    [
-        ("", "", "no IMAGE is given"),
-        ("x.png", "", "IMAGE wants a file, found 'x.png'"),
-        (None, "", "no MODEL is given"),
-        (None, "no.pth", "MODEL wants a file, found 'no.pth'"),
-    ],
-    ids=str,
-)
-def test_what_is_not_given_is_asked_for(files, capsys, image, model, sentence):
-    assert main([files[0] if image is None else image, model]) == 2
-    err = capsys.readouterr().err
-    assert sentence in err
-    assert "make run IMAGE=" in err
+@pytest.mark.parametrize("model", ["", "no.pth"])
+def test_what_is_no_file_is_asked_for(files, capsys, model):
+    image = "x.png" if not model else files[0]
+    assert main([image, model]) == 2
+    name, value = ("MODEL", model) if model else ("IMAGE", "x.png")
+    assert f"make run: error: {name} wants a file, found {value!r}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [True, False], ids=["a-picture", "nothing"])
+def test_without_a_model_one_is_trained_first(files, tmp_path, monkeypatch, capsys, given):
+    monkeypatch.setattr(demo, "NUM_SCENES", 3)
+    assert main([files[0] if given else "", "", "4"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/data/stylized/brush/{'my picture' if given else 'scene'}@512.png\n"
+    assert "trained" in err
+    assert "published" in err
+    assert main([files[0] if given else "", "", "4"]) == 0
+    assert "nothing to do" in capsys.readouterr().err
