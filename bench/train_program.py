@@ -38,11 +38,12 @@ def main() -> None:
 def published(options: argparse.Namespace) -> None:
     """Step through the published loop, as it stands."""
     loop = PublishedLoop(random_vgg16().state_dict(), torch.from_numpy(_style()).permute(2, 0, 1).float())
+    batch = _batch(options)
     for _ in range(options.warm_up):
-        loop.step(_batch(options))
+        loop.step(batch)
     with _timed(options):
         for _ in range(options.steps):
-            loop.step(_batch(options))
+            loop.step(batch)
 
 
 def ours(options: argparse.Namespace) -> None:
@@ -55,8 +56,9 @@ def ours(options: argparse.Namespace) -> None:
 
     class Noise(DataModule):
         def train_loader(self) -> Iterator[torch.Tensor]:
+            batch = _batch(options)
             while True:
-                yield _batch(options)
+                yield batch
 
     class Watch(Plugin):
         def on_training_batch_start(self) -> None:

@@ -2,10 +2,9 @@
 
 Axes: B batch, C channels, H height, W width. ``_255`` is 0-255.
 
-At full size the net has few channels, which a processor's convolutions do badly: the 9x9 ones with 3 channels take
-many times what their arithmetic would. So there four neighbouring pixels are one position with four times the channels
-("folded"), and the layers' weights are arranged to match. Enlarging, then convolving 3x3, is four 2x2 convolutions of
-the small picture, whose results are the folded large one; so the large one is never laid out until the end.
+Enlarging, then convolving 3x3, is four 2x2 convolutions of the small map. Their results, one after the other, are the
+large map with four neighbouring pixels as one position of four times the channels ("folded"). The last layer takes it
+like that: from 32 channels to 3 a 9x9 convolution takes three times as long as 5x5 from 128 to 12, which is the same.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .transformer_net import ConvLayer, ResidualBlock, TransformerNet, UpsampleConvLayer
+from .transformer_net import ConvLayer, TransformerNet, UpsampleConvLayer
 
 _aten = torch.ops.aten
 
@@ -47,34 +46,27 @@ class TrainingNet(nn.Module):
         if len(rgb_255_B3HW) > 1 and rgb_255_B3HW.device.type == "cpu":  # one picture's features fit into its caches
             return torch.cat([self(each) for each in torch.split(rgb_255_B3HW, 1)])
         net = self.net
-        features = self._opened(rgb_255_B3HW)
-        features = self._down(net.conv3, net.in3, self._down_folded(net.conv2, net.in2, features))
+        features = self._layer(net.conv1, net.in1, rgb_255_B3HW.to(self._dtype, memory_format=torch.channels_last))
+        features = self._layer(net.conv3, net.in3, self._layer(net.conv2, net.in2, features))
         for block in (net.res1, net.res2, net.res3, net.res4, net.res5):
-            features = self._residual(block, features)
+            inner = self._layer(block.conv1, block.in1, features)
+            features = self._layer(block.conv2, block.in2, inner, relu=False, plus=features)
         features = unfolded(self._up(net.deconv1, net.in4, features))
         return self._closed(self._up(net.deconv2, net.in5, features))
 
-    def _opened(self, rgb_255_B3HW: Tensor) -> Tensor:
-        """The first layer; its result is folded."""
-        conv = self.net.conv1.conv2d
-        padded = functional.pad(rgb_255_B3HW.to(self._dtype), [4, 4, 4, 4], mode="reflect")
-        out = self._conv(folded(padded), _folded_both(conv.weight))
-        return self._normed(self.net.in1, out)
-
-    def _down_folded(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
-        padded = functional.pad(features, [1, 0, 1, 0], mode="replicate")
-        weight = folded(functional.pad(layer.conv2d.weight, [1, 0, 1, 0]))
-        return self._normed(norm, self._conv(padded, weight))
-
-    def _down(self, layer: ConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
-        padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
-        return self._normed(norm, self._conv(padded, layer.conv2d.weight, stride=2))
-
-    def _residual(self, block: ResidualBlock, features: Tensor) -> Tensor:
-        padded = functional.pad(features, [1, 1, 1, 1], mode="reflect")
-        inner = self._normed(block.in1, self._conv(padded, block.conv1.conv2d.weight))
-        padded = functional.pad(inner, [1, 1, 1, 1], mode="reflect")
-        return self._normed(block.in2, self._conv(padded, block.conv2.conv2d.weight), relu=False, plus=features)
+    def _layer(
+        self,
+        layer: ConvLayer,
+        norm: nn.InstanceNorm2d,
+        features: Tensor,
+        *,
+        relu: bool = True,
+        plus: Tensor | None = None,
+    ) -> Tensor:
+        """Convolve after a reflected border, normalise, then ReLU or add."""
+        conv = layer.conv2d
+        padded = functional.pad(features, [conv.kernel_size[0] // 2] * 4, mode="reflect")
+        return self._normed(norm, self._conv(padded, conv.weight, stride=conv.stride[0]), relu=relu, plus=plus)
 
     def _up(self, layer: UpsampleConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
         """Enlarge and convolve; the result is folded."""
