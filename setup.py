@@ -19,6 +19,8 @@ EXTRAS: dict[str, list[str]] = {
     "tensorboard": ["tensorboard>=2.21,<3"],
     # The S3 server inside the process (`--embedded`), and the tests.
     "embedded": ["moto[server]>=5.2.5,<6"],
+    # Looking at dependencies (`python -m csci_utils.deps`): versions and markers, Pipfiles' hashes, `.travis.yml`.
+    "deps": ["packaging>=26.0,<27", "plette>=2.4,<3", "ruamel.yaml>=0.19.1,<1"],
 }
 EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement in group})
 
