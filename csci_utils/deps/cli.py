@@ -1,0 +1,103 @@
+"""The command line: the subcommands by name, each imported when it is called; errors as one line and a status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from csci_utils.deps.errors import DepsError
+from csci_utils.deps.options import PROGRAM, shared_options, tell
+
+DEFECT = 40
+INTERRUPTED = 130
+
+COMMANDS = {
+    "where": "What is installed where, side by side, and what differs.",
+}
+"""Each subcommand is the module of its name in this package, whose `command` is one of click's."""
+
+
+class Subcommands(click.Group):
+    """A group that imports a subcommand when it is called, and lists all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a subcommand; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"csci_utils.deps.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands with their summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Subcommands, context_settings={"help_option_names": ["--help"], "max_content_width": 110})
+@shared_options
+def cli() -> None:
+    """Look at what a Python project declares, locks and has installed, and find what CI will miss.
+
+    The answer goes to standard output, everything else to standard error. The options may stand before or after the
+    subcommand. Exit status: 0 fine, 1 CI would break, 2 something that was given cannot be used.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its status."""
+    sys.exit(exit_status(argv))
+
+
+def exit_status(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; what a user can get wrong becomes one line and a status.
+
+    Args:
+        argv: arguments without the program's name; those of the process if None.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a path may hold bytes that the terminal's encoding cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return int(cli.main(args=argv, prog_name=f"python -m {PROGRAM}", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as err:
+        click.echo(err.format_message(), err=True)
+        return err.exit_code
+    except click.ClickException as err:
+        return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)
+    except DepsError as err:
+        return _complain(err, err.exit_status)
+    except BrokenPipeError:  # the reader has gone (`| head`), and has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as err:
+        return _complain(f"{err}; mend that and try again", DepsError.exit_status)
+    except ModuleNotFoundError as err:
+        if (err.name or "").partition(".")[0] not in ("packaging", "plette", "ruamel", "luigi"):
+            return _complain_of_defect()
+        what = f"{err.name} is not installed: pip install 'neural-style-pipeline[deps,luigi]' (or [all])"
+        return _complain(what, DepsError.exit_status)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except Exception:
+        return _complain_of_defect()
+
+
+def _complain(what: object, status: int) -> int:
+    tell(f"error: {what}")
+    return status
+
+
+def _complain_of_defect() -> int:
+    import traceback  # seldom wanted, and not free
+
+    traceback.print_exc()
+    return _complain("this is a defect of the program, not of your input; please report it", DEFECT)

@@ -1,0 +1,281 @@
+"""The environments that concern a project: which there are, and what is installed in each."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csci_utils.deps import probe
+from csci_utils.deps.conda import conda_environments, conda_packages
+from csci_utils.deps.errors import InterpreterError
+from csci_utils.deps.facts import Distribution, Environment, Origin, PlaceKind, normal_name
+from csci_utils.deps.interpreter import TIMEOUT_S, ask
+from csci_utils.deps.pipenv_venv import venv_of
+from csci_utils.deps.project import Project
+
+_AT_A_TIME = 8
+_PYTHONS = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an environment is, before anything is asked.
+
+    Attributes:
+        label: what it is called side by side with others.
+        kind: how it was found.
+        python: its interpreter, or None where there is none to ask.
+        folder: its root, or the folder of installed distributions that was named.
+    """
+
+    label: str
+    kind: PlaceKind
+    python: Path | None
+    folder: Path
+
+
+def find_places(
+    project: Project | None,
+    *,
+    named: Sequence[str] = (),
+    conda: bool = True,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[list[Place], list[str]]:
+    """Find the main interpreter, the project's pipenv environment, conda's environments, and those that were named.
+
+    Nothing is started.
+
+    Args:
+        project: None, or one without a Pipfile, has no pipenv environment.
+        named: interpreters, roots of environments, or folders of installed distributions.
+        conda: whether to look for conda's.
+        environ: the environment variables.
+
+    Returns:
+        The places, each once, and what the user should know of those that are missing.
+
+    Raises:
+        InterpreterError: one that was named is not there.
+    """
+    places = list(_main(environ))
+    remarks = [] if places else ["no python3 on the path outside of virtual environments, so there is no main column"]
+    if project is not None and project.pipfile is not None:
+        folder = venv_of(project.pipfile, environ=environ)
+        if folder.is_dir():
+            places.append(Place(label="pipenv", kind="pipenv", python=python_of(folder), folder=folder))
+        else:
+            remarks.append(f"no pipenv environment at {folder}; make it: pipenv install --dev")
+    elif project is not None:
+        remarks.append(f"{project.folder}: no Pipfile, so pipenv keeps no environment for it")
+    if conda:
+        for name, folder in conda_environments(environ).items():
+            places.append(Place(label=f"conda:{name}", kind="conda", python=python_of(folder), folder=folder))
+    places += [place_of(name) for name in named]
+    return list(_each_once(places)), remarks
+
+
+def place_of(name: str) -> Place:
+    """Tell what somebody named: an interpreter, by its path or a name on PATH; an environment; a folder.
+
+    Raises:
+        InterpreterError: there is nothing of that name.
+    """
+    path = Path(os.path.abspath(os.path.expanduser(name)))
+    if path.is_dir():
+        python = python_of(path)
+        return Place(label=name, kind="python" if python else "folder", python=python, folder=path)
+    if not path.exists() and os.sep not in name and shutil.which(name):
+        path = Path(shutil.which(name) or name)
+    if not path.exists():
+        raise InterpreterError(f"{name}: wanted an interpreter or a folder, found nothing; name another one")
+    return Place(label=name, kind="python", python=path, folder=path.parent)
+
+
+def python_of(folder: Path) -> Path | None:
+    """Give the interpreter of an environment by its root, or None."""
+    return next((folder / name for name in _PYTHONS if os.access(folder / name, os.X_OK)), None)
+
+
+def read_environments(
+    places: Sequence[Place], *, modules: bool = False, timeout_s: float = TIMEOUT_S
+) -> list[Environment]:
+    """Read what is installed at each place, several at a time.
+
+    Args:
+        places: from `find_places`.
+        modules: whether to read what each distribution can be imported as.
+        timeout_s: how long each interpreter may take.
+
+    Returns:
+        One environment a place, in their order, except that places of the same root become one. What cannot be read
+        has no distributions and says so in its `problems`.
+
+    Raises:
+        InterpreterError: one that somebody named cannot be read.
+    """
+    with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
+        read = list(pool.map(lambda place: read_environment(place, modules=modules, timeout_s=timeout_s), places))
+    unique: dict[str, Environment] = {}
+    for each in read:
+        unique.setdefault(os.path.realpath(each.prefix) if each.python else each.label, each)
+    return list(unique.values())
+
+
+def read_environment(place: Place, *, modules: bool = False, timeout_s: float = TIMEOUT_S) -> Environment:
+    """Read what is installed at one place: its interpreter is asked; a folder without one is read as it lies there.
+
+    Raises:
+        InterpreterError: somebody named it, and it cannot be read.
+    """
+    problems = []
+    if place.python is not None:
+        try:
+            return _asked(place, ask(place.python, modules=modules, timeout_s=timeout_s))
+        except InterpreterError as err:
+            if place.kind in ("python", "folder"):
+                raise
+            problems.append(f"{err}; its folders are read as they lie")
+    elif place.kind == "pipenv" or _is_venv(place.folder):
+        problems.append(
+            f"{place.folder}: wanted an environment, found no interpreter in it that can be run; its folders are read "
+            "as they lie; make it anew"
+        )
+    return replace(_from_folder(place, modules=modules), problems=tuple(problems))
+
+
+def _main(environ: Mapping[str, str]) -> Iterator[Place]:
+    """Give the Python that the path leads to outside of virtual environments; else what this one was made from."""
+    folders = [each for each in environ.get("PATH", "").split(os.pathsep) if each and not _is_venv(Path(each).parent)]
+    found = next(
+        (each for each in (shutil.which(n, path=os.pathsep.join(folders)) for n in ("python3", "python")) if each), None
+    )
+    found = found or getattr(sys, "_base_executable", None)
+    if found:
+        yield Place(label="main", kind="main", python=Path(found), folder=Path(found).parent)
+
+
+def _is_venv(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").is_file()
+
+
+def _each_once(places: Iterable[Place]) -> Iterator[Place]:
+    seen = set()
+    for place in places:
+        key = os.path.abspath(place.python or place.folder)
+        if key not in seen:
+            seen.add(key)
+            yield place
+
+
+def _asked(place: Place, report: Mapping[str, Any]) -> Environment:
+    prefix = Path(report["prefix"])
+    found = _resolved(report["distributions"])
+    return Environment(
+        label=place.label,
+        kind=place.kind,
+        python=report["executable"] or str(place.python),
+        prefix=str(prefix),
+        version=report["markers"]["python_full_version"],
+        markers=report["markers"],
+        stdlib=frozenset(report["stdlib"]) or None,
+        distributions=(*found, *_only_condas(prefix, found)),
+    )
+
+
+def _from_folder(place: Place, *, modules: bool) -> Environment:
+    """Read the folders of distributions below an environment that cannot be asked, or the one that was named."""
+    patterns = ("lib/python*/site-packages", "lib64/python*/site-packages", "Lib/site-packages")
+    folders = list(
+        {each.resolve(): each for pattern in patterns for each in sorted(place.folder.glob(pattern))}.values()
+    )
+    raw = [entry for each in folders or [place.folder] for entry in probe.read_folder(str(each), "env", modules)]
+    found = _resolved(raw)
+    numbers = re.search(r"python(\d+\.\d+)", str(folders[0] if folders else place.folder))
+    if not found and place.kind == "folder" and not folders and not any(place.folder.glob("conda-meta")):
+        raise InterpreterError(
+            f"{place.label}: wanted an environment or a folder of installed distributions, found neither a Python "
+            "nor any metadata; name another one"
+        )
+    return Environment(
+        label=place.label,
+        kind=place.kind,
+        python=None,
+        prefix=str(place.folder),
+        version=numbers[1] if numbers else None,
+        distributions=(*found, *_only_condas(place.folder, found)),
+    )
+
+
+def _only_condas(prefix: Path, found: Iterable[Distribution]) -> Iterator[Distribution]:
+    known = {each.name for each in found}
+    return (each for each in conda_packages(prefix) if each.name not in known)
+
+
+def _resolved(raw: Iterable[Mapping[str, Any]]) -> tuple[Distribution, ...]:
+    """Make facts of what a probe found, and tell which of one name hides the others."""
+    first: dict[str, Distribution] = {}
+    found = []
+    for each in map(_distribution, raw):
+        before = first.setdefault(each.name, each)
+        if before is each:
+            found.append(each)
+        elif not _is_source_of(before, each):
+            found.append(_hidden(each, before))
+    doubled = {each.hidden_by for each in found if each.hidden_by and _in_one_folder(each.path, each.hidden_by)}
+    return tuple(
+        replace(each, problems=(*each.problems, _DOUBLED.format(each.path))) if each.path in doubled else each
+        for each in found
+    )
+
+
+_DOUBLED = "more than one metadata folder has its name, {} is found first; reinstall it"
+
+
+def _hidden(each: Distribution, before: Distribution) -> Distribution:
+    doubled = _in_one_folder(each.path, before.path)
+    problems = (*each.problems, _DOUBLED.format(before.path)) if doubled else each.problems
+    return replace(each, hidden_by=before.path, problems=problems)
+
+
+def _in_one_folder(path: str, other: str) -> bool:
+    return os.path.dirname(path) == os.path.dirname(other)
+
+
+def _is_source_of(editable: Distribution, other: Distribution) -> bool:
+    """Tell the metadata that an editable installation leaves in its source, which lies on the path with it."""
+    return (
+        editable.editable
+        and other.site == "path"
+        and os.path.realpath(os.path.dirname(other.path)).startswith(os.path.realpath(editable.location))
+    )
+
+
+def _distribution(raw: Mapping[str, Any]) -> Distribution:
+    direct = raw["direct_url"] or {}
+    vcs, info = (part if isinstance(part, dict) else {} for part in (direct.get("vcs_info"), direct.get("dir_info")))
+    in_source = raw["site"] == "path" and str(raw["path"]).endswith(".egg-info")
+    editable = bool(info.get("editable")) or in_source
+    source = unquote(urlsplit(direct["url"]).path) if direct and editable else raw["folder"]
+    return Distribution(
+        name=normal_name(raw["name"]),
+        spelled=raw["name"],
+        version=raw["version"],
+        path=raw["path"],
+        location=source or raw["folder"],
+        site=raw["site"],
+        requires=tuple(raw["requires"]),
+        extras=tuple(raw["extras"]),
+        modules=tuple(raw["modules"]) if raw["modules"] is not None else None,
+        installer=raw["installer"],
+        editable=editable,
+        origin=Origin(url=direct["url"], vcs=vcs.get("vcs"), commit=vcs.get("commit_id")) if direct else None,
+        problems=tuple(raw["problems"]),
+    )

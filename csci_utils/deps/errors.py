@@ -1,0 +1,41 @@
+"""What can be wrong with a project or an environment, as one sentence: what was wanted, what was found, what to do."""
+
+from __future__ import annotations
+
+
+class DepsError(Exception):
+    """The base of everything this package raises on purpose; its text is always one line.
+
+    Attributes:
+        exit_status: what the command line ends with because of it.
+    """
+
+    exit_status = 2
+
+    def __str__(self) -> str:
+        return one_line(" ".join(str(argument) for argument in self.args))
+
+
+class ProjectNotFoundError(DepsError, FileNotFoundError):
+    """A folder holds neither a Pipfile nor a requirements.txt."""
+
+
+class PipfileError(DepsError, ValueError):
+    """A Pipfile cannot be read as one."""
+
+
+class LockfileError(DepsError, ValueError):
+    """A Pipfile.lock cannot be read as one of the specification that pipenv writes today."""
+
+
+class RequirementsError(DepsError, ValueError):
+    """A requirements file has a line that is no requirement."""
+
+
+class InterpreterError(DepsError, OSError):
+    """An interpreter or a folder that was named cannot be looked into."""
+
+
+def one_line(text: str) -> str:
+    """Put text that others wrote (a file name, a parser's message) on one line, without control characters."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
