@@ -73,7 +73,7 @@ class TrainingNet(nn.Module):
         weight = layer.conv2d.weight
         rows = self._merged_rows
         four = torch.einsum("aur,bvs,oirs->aboiuv", rows, rows, weight).flatten(0, 2)
-        padded = functional.pad(features, [1, 1, 1, 1], mode="replicate")
+        padded = _repeated_border(features)
         out: Tensor = _Windows.apply(self._conv(padded, four))
         return self._normed(norm, out)
 
@@ -101,6 +101,18 @@ class TrainingNet(nn.Module):
         out = _unflat(flat, features)
         out = out.relu() if relu else out
         return out if plus is None else out + plus
+
+
+def _repeated_border(features: Tensor) -> Tensor:
+    """Repeat the outermost pixels once at each edge.
+
+    Inductor takes the gradient of `functional.pad` for one that lies in another order in memory (torch 2.15 on the
+    CPU), so it is put together by hand where it is compiled.
+    """
+    if not torch.compiler.is_compiling():
+        return functional.pad(features, [1, 1, 1, 1], mode="replicate")
+    wide = torch.cat([features[..., :1], features, features[..., -1:]], dim=3)
+    return torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2)
 
 
 class _Norm(torch.autograd.Function):

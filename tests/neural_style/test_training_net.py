@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -41,6 +43,19 @@ def test_output_and_gradients_are_the_nets_own(net, batch, height, width):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
     for name, slope in slopes(net, found).items():
         assert (slope - wanted_slopes[name]).norm() < 1e-4 * wanted_slopes[name].norm(), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
+def test_what_a_compiled_net_enlarges_has_the_same_gradients(net):
+    training_net, maps = TrainingNet(net), picture(1, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    found = []
+    for up in (training_net._up, torch.compile(training_net._up)):
+        leaf = maps.clone().requires_grad_()
+        out = up(net.deconv1, net.in4, leaf)
+        out.backward(torch.randn(out.shape, generator=torch.Generator().manual_seed(3)))
+        found.append((out, leaf.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-3)
 
 
 def test_what_is_frozen_could_not_learn(net):
