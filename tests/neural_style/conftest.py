@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,19 @@ def _one_thread_for_small_pictures(request: pytest.FixtureRequest) -> Iterator[N
         torch.set_num_threads(1)
     yield
     torch.set_num_threads(num_threads)
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Write a line: `make soak` shows it, other runs only where the test fails."""
+    is_shown = request.config.getoption("--soak")
+
+    def say(line: str) -> None:
+        with capsys.disabled() if is_shown else nullcontext():
+            sys.stdout.write(f"\n{line}" if is_shown else f"{line}\n")
+            sys.stdout.flush()
+
+    return say
 
 
 @pytest.fixture(name="rgb_HW3")

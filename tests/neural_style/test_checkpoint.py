@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import random
-import signal
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,10 @@ from neural_style import checkpoint_file
 from neural_style.errors import CheckpointError, OutputError, SettingError
 from neural_style.plugins import CheckpointPlugin, Plugin
 from neural_style.train import Model
+from tests.neural_style.comparing import assert_equal
+from tests.neural_style.kills import KILLED, Kill, run_child
 from tests.neural_style.training import ListData, RecordingModel, ShuffledData, TinyModel, trainer_with
-from tests.neural_style.training_child import train, train_in_child
+from tests.neural_style.training_child import MAX_STEPS, train, train_in_child
 
 
 class BreaksOff(Plugin):
@@ -33,23 +31,6 @@ class BreaksOff(Plugin):
     def on_training_batch_end(self) -> None:
         if self.trainer.state.step == self.step:
             raise KeyboardInterrupt(f"after step {self.step}")
-
-
-def assert_equal(found: Any, expected: Any) -> None:
-    """Compare nested data bit for bit."""
-    assert type(found) is type(expected)
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected)
-    elif isinstance(expected, Mapping):
-        assert list(found) == list(expected)
-        for key in expected:
-            assert_equal(found[key], expected[key])
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_equal(one, other)
-    else:
-        assert found == expected
 
 
 @pytest.fixture(scope="module")
@@ -94,23 +75,12 @@ def test_a_broken_run_goes_on_to_the_same_weights(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, unbroken: dict[str, Any]) -> None:
-    context = multiprocessing.get_context("forkserver")  # which imports once for all what a first step imports
-    context.set_forkserver_preload(["torch._dynamo", "tests.neural_style.training_child"])
-    out, dice, num_kills, num_runs = tmp_path / "result", random.Random(20161008), 0, 0
-    while not out.exists():
-        steps, childs_end = context.Pipe(duplex=False)
-        child = context.Process(target=train_in_child, args=(tmp_path / "run", out, childs_end))
-        child.start()
-        childs_end.close()
-        if num_kills < 10:
-            for _ in range(dice.randint(1, 6)):
-                steps.recv()
-            time.sleep(dice.uniform(0, 0.005))  # anywhere in the step, the writing of a checkpoint included
-            child.kill()
-        child.join()
-        num_kills += child.exitcode == -signal.SIGKILL
-        num_runs += 1
-    assert (num_kills, num_runs) == (10, 11)
+    out, dice = tmp_path / "result", random.Random(20161008)
+    for step in sorted(dice.sample(range(1, MAX_STEPS - 10), 10)):
+        kill = Kill(step, dice.uniform(0, 0.005))  # anywhere in the step, the writing of a checkpoint included
+        status, _ = run_child(train_in_child, tmp_path / "run", out, kill=kill)
+        assert (status, out.exists()) == (KILLED, False), kill
+    assert run_child(train_in_child, tmp_path / "run", out)[0] == 0
     assert_equal(torch.load(out, weights_only=True), unbroken)
 
 
