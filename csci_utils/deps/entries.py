@@ -23,6 +23,9 @@ MARKER_KEYS = (
 )
 """Markers that an entry may give one by one, `sys_platform = "== 'win32'"`."""
 
+KNOWN_KEYS = {"version", "extras", "markers", "path", "file", "url", "ref", "editable", "index", *VCS, *MARKER_KEYS}
+"""A table with none of these is no entry."""
+
 
 class SpecifierProblem(ValueError):  # noqa: N818 -- never leaves this package: it becomes a fact's `problem`
     """A version or a marker is written in a way that nothing can read."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csci_utils.deps.entries import SpecifierProblem, as_extras, as_specifier, marker_of, source_of
+from csci_utils.deps.entries import KNOWN_KEYS, SpecifierProblem, as_extras, as_specifier, marker_of, source_of
 from csci_utils.deps.errors import PipfileError
 from csci_utils.deps.facts import Declared, normal_name
 
@@ -61,7 +61,8 @@ def digests(pipfile: Pipfile) -> tuple[str, ...]:
     """Give the digests by which a lock that is in step may know this Pipfile.
 
     The first is that of today's pipenv, which compares names in their normal form; the second that of the pipenv
-    before, which took them as they stand.
+    before, which took them as they stand. A Pipfile without a `[[source]]` is counted with pipenv's own; where pip's
+    configuration names further indexes, pipenv counts those in too, and another machine finds such a lock stale.
     """
     from plette import Pipfile as Model
     from plette.pipfiles import DEFAULT_SOURCE_TOML
@@ -106,8 +107,8 @@ def _declared(spelled: str, wanted: object, *, section: str, file: Path, line: i
         raise PipfileError(
             f'{file}:{line}: wanted a version of {spelled!r} in quotes, found {version!r}; write "{version}" or "*"'
         )
-    if isinstance(wanted, dict) and wanted and all(isinstance(value, dict) for value in wanted.values()):
-        dotted = f"{spelled}.{next(iter(wanted))}"
+    if entry and not KNOWN_KEYS & entry.keys():
+        dotted = f"{spelled}.{next(iter(entry))}"
         problem = f'an unquoted dot makes a table of {spelled!r}; write "{dotted}" in quotes'
     try:
         specifier = as_specifier(version)

@@ -15,7 +15,7 @@ from csci_utils.deps.facts import VCS, Declared, Source, normal_name
 SECTION = "requirements"
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_OPTION = re.compile(r"(?P<option>-[a-zA-Z]|--[a-z-]+)(?:\s*=\s*|\s+|(?<=^-[a-zA-Z]))(?P<value>.*)")
+_OPTION = re.compile(r"(?P<option>-[a-zA-Z]|--[a-z-]+)(?:\s*=\s*|\s+|(?<=^-[a-zA-Z])|$)(?P<value>.*)")
 _TRAILING_OPTIONS = re.compile(r"\s+--(hash|global-option|config-settings|install-option)\b.*")
 _ARCHIVE = re.compile(
     r"(?P<name>[A-Za-z0-9._]+(?:-[A-Za-z0-9._]+)*?)-(?P<version>[0-9][^-]*)(?:-.*)?\.(?:whl|zip|tar\.\w+|tgz)"
@@ -79,7 +79,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _declared(text: str, *, file: Path, line: int, editable: bool) -> Declared:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    text = _TRAILING_OPTIONS.sub("", text).strip().strip("'\"")
+    text = _TRAILING_OPTIONS.sub("", text).strip()
     try:
         found = Requirement(text)
     except InvalidRequirement as err:
