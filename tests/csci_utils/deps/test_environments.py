@@ -1,0 +1,236 @@
+"""Environments: which are found, what lies in each, and what hides what."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from csci_utils.deps.environments import Place, find_places, place_of, read_environment, read_environments
+from csci_utils.deps.errors import InterpreterError
+from csci_utils.deps.project import read_project
+from tests.csci_utils.deps.making import BASE_PYTHON, PROJECTS, PUBLIC, make_conda, make_dist, make_program, make_venv
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "Pipfile").write_text("[packages]\n")
+    return read_project(tmp_path / "project")
+
+
+def labels(places):
+    return [(each.label, each.kind) for each in places]
+
+
+def test_the_main_interpreter_is_the_one_on_the_path_outside_of_virtual_environments(tmp_path):
+    make_venv(tmp_path / "active")
+    (tmp_path / "active" / "bin" / "python3").symlink_to("python")
+    program = make_program(tmp_path / "usr" / "bin" / "python3", "")
+    path = f"{tmp_path / 'active' / 'bin'}:{program.parent}"
+    places, _ = find_places(None, environ={"PATH": path, "HOME": str(tmp_path)})
+    assert [each.python for each in places] == [program]
+
+
+def test_without_one_it_is_what_this_interpreter_was_made_from(tmp_path):
+    places, _ = find_places(None, environ={"PATH": "", "HOME": str(tmp_path)})
+    assert [each.python.resolve() for each in places] == [BASE_PYTHON]
+
+
+def test_all_kinds_are_found_in_their_order(tmp_path, project):
+    environ = {"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path), "CONDA_PREFIX": str(tmp_path / "c")}
+    make_venv(project.folder / ".venv")
+    make_conda(tmp_path / "c")
+    make_venv(tmp_path / "other")
+    (tmp_path / "folder").mkdir()
+    named = [str(tmp_path / "other"), str(tmp_path / "folder")]
+    places, remarks = find_places(project, named=named, environ=environ)
+    assert labels(places) == [
+        ("main", "main"),
+        ("pipenv", "pipenv"),
+        ("conda:c", "conda"),
+        (named[0], "python"),
+        (named[1], "folder"),
+    ]
+    assert remarks == []
+
+
+def test_a_missing_pipenv_environment_is_said(tmp_path, project):
+    _, remarks = find_places(
+        project, environ={"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path), "WORKON_HOME": "/gone"}
+    )
+    (remark,) = remarks
+    assert remark.startswith("no pipenv environment at /gone/project-")
+    requirements = read_project(PROJECTS / "requirements-only")
+    _, remarks = find_places(requirements, environ={"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path)})
+    assert "no Pipfile, so pipenv keeps no environment" in remarks[0]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_projects_have_their_environment_where_pipenv_would_make_it(name, tmp_path):
+    environ = {"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path), "WORKON_HOME": str(tmp_path)}
+    _, remarks = find_places(read_project(PROJECTS / name), environ=environ)
+    folder = Path(remarks[0].removeprefix("no pipenv environment at ").partition(";")[0])
+    make_dist(make_venv(folder), "six", "1.16.0")
+    places, remarks = find_places(read_project(PROJECTS / name), environ=environ)
+    assert remarks == []
+    found = read_environments(places)[-1]
+    assert (found.label, {each.name: each.version for each in found.distributions}) == ("pipenv", {"six": "1.16.0"})
+
+
+def test_an_environment_is_asked_once_however_it_is_named(tmp_path, project):
+    make_venv(project.folder / ".venv")
+    named = [str(project.folder / ".venv"), str(project.folder / ".venv" / "bin" / "python"), str(BASE_PYTHON)]
+    places, _ = find_places(project, named=named, environ={"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path)})
+    assert [each.label for each in read_environments(places)] == ["main", "pipenv"]
+
+
+def test_a_name_on_the_path_may_be_named(tmp_path, monkeypatch):
+    program = make_program(tmp_path / "mypython", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert place_of("mypython") == Place(label="mypython", kind="python", python=program, folder=tmp_path)
+
+
+def test_what_is_named_and_not_there_is_an_error(tmp_path):
+    with pytest.raises(InterpreterError, match="gone: wanted an interpreter or a folder, found nothing"):
+        place_of(str(tmp_path / "gone"))
+    with pytest.raises(InterpreterError, match="found neither a Python nor any metadata"):
+        read_environment(place_of(str(tmp_path)))
+
+
+def test_markers_and_the_standard_library_come_from_the_interpreter():
+    found = read_environment(place_of(str(BASE_PYTHON)), modules=True)
+    assert found.markers["python_version"] == "{}.{}".format(*sys.version_info)
+    assert found.version == found.markers["python_full_version"]
+    assert "tomllib" in found.stdlib
+
+
+def read_venv(tmp_path):
+    return read_environment(place_of(str(tmp_path / "venv")))
+
+
+def test_a_folder_of_distributions_is_read_as_it_lies(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "Six_Pack", "2.0")
+    found = read_environment(place_of(str(site)))
+    assert (found.kind, found.python, found.prefix) == ("folder", None, str(site))
+    assert found.version == "{}.{}".format(*sys.version_info)
+    assert {each.name: each.version for each in found.distributions} == {"six-pack": "2.0"}
+
+
+def test_an_environment_whose_interpreter_is_gone_is_read_as_it_lies(tmp_path, project):
+    make_dist(make_venv(project.folder / ".venv"), "six")
+    python = project.folder / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/gone/python3.11")
+    places, _ = find_places(project, environ={"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path)})
+    found = read_environments(places)[-1]
+    assert [each.name for each in found.distributions] == ["six"]
+    assert "found no interpreter in it that can be run; its folders are read as they lie" in found.problems[0]
+
+
+def test_one_that_was_found_and_hangs_is_a_problem_and_one_that_was_named_an_error(tmp_path):
+    make_dist(make_venv(tmp_path / "venv"), "six")
+    (tmp_path / "venv" / "bin" / "python").unlink()
+    program = make_program(tmp_path / "venv" / "bin" / "python", "exec sleep 60")
+    place = Place(label="conda:x", kind="conda", python=program, folder=tmp_path / "venv")
+    found = read_environment(place, timeout_s=0.3)
+    assert "wanted an answer in 0.3 s, found none" in found.problems[0]
+    assert [each.name for each in found.distributions] == ["six"]
+    with pytest.raises(InterpreterError, match="wanted an answer in 0.3 s"):
+        read_environment(place_of(str(program)), timeout_s=0.3)
+
+
+def test_several_are_asked_at_a_time(tmp_path):
+    programs = [make_program(tmp_path / str(n), f'sleep 0.5; exec {BASE_PYTHON} "$@"') for n in range(4)]
+    start = time.monotonic()
+    read_environments([place_of(str(each)) for each in programs])
+    assert time.monotonic() - start < 1.9
+
+
+def test_two_metadata_folders_of_one_name_are_a_problem_of_both(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "six", "1.0")
+    make_dist(site, "Six", "2.0")
+    found = read_venv(tmp_path)
+    (active,) = found.active().values()
+    (other,) = (each for each in found.distributions if each.hidden_by)
+    assert {active.version, other.version} == {"1.0", "2.0"}
+    assert other.hidden_by == active.path
+    for each in (active, other):
+        assert f"more than one metadata folder has its name, {active.path} is found first" in each.problems[0]
+
+
+def test_a_broken_copy_elsewhere_is_no_doubled_folder(tmp_path, monkeypatch):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "six", "1.0")
+    (tmp_path / "more" / "six-2.0.dist-info").mkdir(parents=True)
+    (site / "more.pth").write_text(f"{tmp_path / 'more'}\n")
+    found = read_venv(tmp_path)
+    active, other = found.distributions
+    assert (active.problems, other.hidden_by, other.site) == ((), active.path, "path")
+
+
+def test_what_the_users_site_hides_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    site = make_venv(tmp_path / "venv", system_site=True)
+    version = "{}.{}".format(*sys.version_info)
+    user = tmp_path / "home" / ".local" / "lib" / f"python{version}" / "site-packages"
+    make_dist(user, "pip", "0.1")
+    make_dist(site, "six", "1.0")
+    make_dist(user, "six", "2.0")
+    found = read_venv(tmp_path)
+    assert {name: found.active()[name].site for name in ("six", "pip")} == {"six": "env", "pip": "user"}
+    hidden = [(each.name, each.version, each.site) for each in found.distributions if each.hidden_by]
+    assert ("six", "2.0", "user") in hidden
+    assert [site for name, _, site in hidden if name == "pip"] == ["system"]
+
+
+def test_where_it_came_from_is_read(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    git = {"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc", "requested_revision": "v1"}}
+    make_dist(site, "from-git", direct_url=git)
+    make_dist(site, "linked", direct_url={"url": f"file://{tmp_path}/a%20b", "dir_info": {"editable": True}})
+    make_dist(site, "archive", direct_url={"url": "https://host/x.zip", "archive_info": {}})
+    make_dist(site, "odd", direct_url={"url": "https://host/x.zip", "vcs_info": [], "dir_info": 3})
+    found = read_venv(tmp_path).active()
+    assert (found["from-git"].origin.vcs, found["from-git"].origin.commit) == ("git", "abc")
+    assert (found["linked"].editable, found["linked"].location) == (True, f"{tmp_path}/a b")
+    assert (found["archive"].origin.url, found["archive"].editable) == ("https://host/x.zip", False)
+    assert found["odd"].location == str(site)
+
+
+def test_the_source_of_an_editable_one_is_not_a_second_copy(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "thing", direct_url={"url": f"file://{tmp_path}/src", "dir_info": {"editable": True}})
+    make_dist(tmp_path / "src", "thing", folder="thing.egg-info")
+    (site / "__editable__.thing.pth").write_text(f"{tmp_path / 'src'}\n")
+    (found,) = read_venv(tmp_path).distributions
+    assert (found.editable, found.hidden_by) == (True, None)
+
+
+def test_an_old_editable_one_is_its_source(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    (tmp_path / "src" / "thing.egg-info").mkdir(parents=True)
+    (tmp_path / "src" / "thing.egg-info" / "PKG-INFO").write_text("Name: thing\nVersion: 1\n")
+    (site / "easy-install.pth").write_text(f"{tmp_path / 'src'}\n")
+    (found,) = read_venv(tmp_path).distributions
+    assert (found.name, found.editable, found.location, found.site) == ("thing", True, str(tmp_path / "src"), "path")
+
+
+def test_condas_own_packages_are_listed_beside_those_of_pip(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "numpy", "1.0")
+    make_conda(
+        tmp_path / "venv", "numpy-1.0-py311_0", "openssl-3.0.1-h7f8727e_0", "ca-certificates-2026.1.1-0", "history"
+    )
+    found = {each.name: (each.version, each.installer) for each in read_venv(tmp_path).distributions}
+    assert found == {"numpy": ("1.0", "pip"), "openssl": ("3.0.1", "conda"), "ca-certificates": ("2026.1.1", "conda")}
+
+
+def test_an_environment_of_conda_without_a_python_is_read(tmp_path):
+    make_conda(tmp_path / "c", "openssl-3.0.1-h7f8727e_0")
+    found = read_environment(place_of(str(tmp_path / "c")))
+    assert [(each.name, each.version) for each in found.distributions] == [("openssl", "3.0.1")]
