@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNPRINTABLE_RUN = re.compile(" *\0[ \0]*")
 
 
@@ -85,6 +87,7 @@ class EngineError(NeuralStyleError, RuntimeError):
 
 def output_error(path: str | os.PathLike[str], err: OSError) -> OutputError:
     """Put what the operating system said about a file that could not be written into one sentence."""
-    fault = OutputError(f"{path}: could not be written: {err.strerror}" if err.strerror else str(err))
+    remedy = "; free some and run it again" if err.errno in _FULL else ""
+    fault = OutputError(f"{path}: could not be written: {err.strerror}{remedy}" if err.strerror else str(err))
     fault.errno = err.errno
     return fault

@@ -29,7 +29,7 @@ from .prefetch import done_ahead
 log = logging.getLogger("neural_style")
 
 _MOST_THREADS = 16
-_NAMED = 5
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +197,18 @@ class PictureDataModule(DataModule):
                 log.warning("left out: %s", reason)
                 self.broken[name] = reason
         if len(self.broken) > self._max_broken or not place.is_filled:
-            named = "; ".join(list(self.broken.values())[:_NAMED])
-            raise DatasetError(
-                f"{len(self.broken)} of {len(self.pictures)} pictures are broken, and {self._max_broken} may be: "
-                f"{named}{'; ...' if len(self.broken) > _NAMED else ''}"
-            )
+            raise DatasetError(self._what_is_broken())
+
+    def _what_is_broken(self) -> str:
+        """Say how much, with some examples, and what to do."""
+        num_broken, num_pictures = len(self.broken), len(self.pictures)
+        named = f"{'; '.join(list(self.broken.values())[:_NAMED])}{'; ...' if num_broken > _NAMED else ''}"
+        if num_broken == num_pictures:
+            return f"none of the {num_pictures} pictures can be read: {named}; are they pictures?"
+        return (
+            f"{num_broken} of {num_pictures} pictures are broken, and {self._max_broken} may be: {named}; mend or "
+            "remove them, or let more be broken (--max-broken)"
+        )
 
 
 class _Place:

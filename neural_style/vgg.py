@@ -128,8 +128,8 @@ def _downloaded() -> Path:
             )
     except (OSError, RuntimeError) as err:  # RuntimeError: other bytes than the name promises
         raise FeaturesError(
-            f"VGG16's weights are not here, and {url} could not be fetched ({err}); put {FILE_NAME} into "
-            f"saved_models, or at {path}"
+            f"VGG16's weights are not here, and {url} could not be fetched ({err}); give {FILE_NAME} "
+            f"with --vgg, put it into the bucket as saved_models/{FILE_NAME}, or here at {path}"
         ) from err
     return path
 
@@ -159,7 +159,7 @@ def _check_digest(path: Path) -> None:
     if not found.startswith(promised):
         raise FeaturesError(
             f"{path}: wanted a sha256 that begins with {promised}, as the name says, found {found[: len(promised)]}; "
-            "fetch it again"
+            "fetch it again, and replace it"
         )
 
 

@@ -51,7 +51,7 @@ def test_errors_are_what_a_caller_would_catch(kind: type[Exception], expected: t
 
 def test_the_systems_reason_and_number_are_kept() -> None:
     fault = output_error("a/b.jpg", OSError(errno.ENOSPC, "No space left on device"))
-    assert str(fault) == "a/b.jpg: could not be written: No space left on device"
+    assert str(fault) == "a/b.jpg: could not be written: No space left on device; free some and run it again"
     assert fault.errno == errno.ENOSPC
 
 

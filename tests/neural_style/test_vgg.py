@@ -96,7 +96,8 @@ def test_a_file_of_other_bytes_than_its_name_promises_is_refused(whole_file, tmp
     path = tmp_path / FILE_NAME
     path.write_bytes(whole_file.read_bytes())
     found = hashlib.sha256(whole_file.read_bytes()).hexdigest()[:8]
-    sentence = f"{path}: wanted a sha256 that begins with 397923af, as the name says, found {found}; fetch it again"
+    wanted = f"wanted a sha256 that begins with 397923af, as the name says, found {found}"
+    sentence = f"{path}: {wanted}; fetch it again, and replace it"
     with pytest.raises(FeaturesError, match=f"^{re.escape(sentence)}$"):
         load_vgg16(path)
 
@@ -164,7 +165,7 @@ def test_without_a_file_and_without_a_network_it_says_what_to_put_where(hub, mon
         raise fault
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", failing)
-    with pytest.raises(FeaturesError, match=f"put {FILE_NAME} into saved_models, or at {hub}$") as caught:
+    with pytest.raises(FeaturesError, match=f"bucket as saved_models/{FILE_NAME}, or here at {hub}$") as caught:
         load_vgg16()
     assert str(fault) in str(caught.value)
     assert "\n" not in str(caught.value)
