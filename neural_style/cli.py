@@ -21,6 +21,7 @@ from typing import Any
 from .console import open_closed_streams, print_path
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from .errors import NeuralStyleError, one_line
+from .option_types import positive
 from .train_cli import add_train
 from .train_cli import train as train_as_asked
 
@@ -69,10 +70,10 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--output-image", required=True, metavar="PATH", help="the result; its suffix is its format")
     size = parser.add_argument_group("size")
     size.add_argument("--content-scale", type=_scale, metavar="F", help="divide width and height by this first")
-    size.add_argument("--max-side", type=_positive, metavar="N", help="shrink the longest edge to N pixels first")
+    size.add_argument("--max-side", type=positive, metavar="N", help="shrink the longest edge to N pixels first")
     size.add_argument(
         "--max-pixels",
-        type=_positive,
+        type=positive,
         default=DEFAULT_MAX_PIXELS,
         metavar="N",
         help="refuse larger pictures (default: %(default)s)",
@@ -89,7 +90,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--export_onnx", "--export-onnx", type=_onnx_name, metavar="PATH", help="also write the model as .onnx"
     )
     parser.add_argument("--report", metavar="PATH", help="also write what ran, and the warnings, as JSON")
-    parser.add_argument("--parent", type=_positive, metavar="PID", help="end when this process, which started it, has")
+    parser.add_argument("--parent", type=positive, metavar="PID", help="end when this process, which started it, has")
     _add_device(parser)
 
 
@@ -157,13 +158,6 @@ def _scale(text: str) -> float:
     if not 0 < scale < float("inf"):
         raise argparse.ArgumentTypeError(f"wanted a number above 0, found {text!r}")
     return scale
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted at least 1, found {text!r}")
-    return number
 
 
 def _onnx_name(text: str) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, PRECISION
-from .engines import open_engine
+from .engines import Engine, open_engine
 from .errors import EngineError, PictureError
 from .images import Picture, load_image, refuse_unwritable, save_image
 
@@ -39,9 +39,19 @@ class Stylizer:
     """
 
     def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
-        self._engine = open_engine(model_path, device=device, threads=threads)
-        self.engine_name = self._engine.name
-        self.device = self._engine.device
+        self._set(open_engine(model_path, device=device, threads=threads))
+
+    @classmethod
+    def of_engine(cls, engine: Engine) -> Self:
+        """Style with a model that is loaded already."""
+        stylizer = cls.__new__(cls)
+        stylizer._set(engine)
+        return stylizer
+
+    def _set(self, engine: Engine) -> None:
+        self._engine = engine
+        self.engine_name = engine.name
+        self.device = engine.device
 
     def description(self) -> dict[str, Any]:
         """Say how results are made, for their record: ready for JSON."""

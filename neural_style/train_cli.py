@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from .console import print_path
-from .errors import OutputError, output_error
-from .train_config import CROPS, FEATURES, PRECISIONS, config_for
+from .errors import OutputError, SettingError, output_error
+from .option_types import not_negative, positive, three_widths
+from .train_config import CROPS, FEATURES, PRECISIONS, TrainConfig, config_for
+
+if TYPE_CHECKING:
+    from .sample_pictures import Samples
+    from .train_style import Where
 
 log = logging.getLogger("neural_style")
 
@@ -33,6 +41,9 @@ _OF_CONFIG = {
 }
 """Option to field; an option that is not given leaves the field to its default."""
 
+_MAX_NAME_BYTES = 200
+"""Of 255 that a file system takes; checkpoints have the number of their step in the name."""
+
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command; who adds it adds the device, too."""
@@ -48,18 +59,28 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_config(parser.add_argument_group("what is learned"))
     where = parser.add_argument_group("on the way")
     where.add_argument("--vgg", metavar="PATH", help="VGG16's weights [default: torchvision's own download]")
-    where.add_argument("--checkpoint-model-dir", metavar="FOLDER", help="keep checkpoints there, and go on from them")
     where.add_argument(
-        "--checkpoint-interval", type=int, default=2000, metavar="N", help="steps (default: %(default)s)"
+        "--max-broken", type=not_negative, default=100, metavar="N", help="broken pictures (default: %(default)s)"
     )
-    where.add_argument("--log-interval", type=int, default=500, metavar="N", help="default: %(default)s")
-    where.add_argument(
-        "--max-broken", type=int, default=100, metavar="N", help="broken pictures (default: %(default)s)"
-    )
-    where.add_argument("--threads", type=int, metavar="N", help="of the arithmetic on the CPU")
-    where.add_argument("--loaders", type=int, metavar="N", help="threads that decode pictures")
+    where.add_argument("--threads", type=positive, metavar="N", help="of the arithmetic on the CPU")
+    where.add_argument("--loaders", type=not_negative, metavar="N", help="threads that decode pictures")
     where.add_argument("--compile", action="store_true", help="let torch.compile fuse what it can")
+    where.add_argument(
+        "--nondeterministic", action="store_true", help="let CUDA take what is fastest, not what gives the same bits"
+    )
+    _add_kept(parser.add_argument_group("kept on the way"))
     return parser
+
+
+def _add_kept(group: argparse._ArgumentGroup) -> None:
+    steps: dict[str, Any] = {"type": positive, "metavar": "N", "help": "steps (default: %(default)s)"}
+    group.add_argument("--checkpoint-model-dir", metavar="FOLDER", help="keep checkpoints there, and go on from them")
+    group.add_argument("--checkpoint-interval", default=2000, **steps)
+    group.add_argument("--log-interval", default=500, **steps)
+    group.add_argument("--tensorboard", metavar="FOLDER", help="write the losses there, for TensorBoard")
+    group.add_argument("--sample", metavar="PICTURE", help="style this picture, too, with the net as it is by then")
+    group.add_argument("--sample-dir", metavar="FOLDER", help="where samples go [default: checkpoints, else weights]")
+    group.add_argument("--sample-interval", default=500, **steps)
 
 
 def _add_config(group: argparse._ArgumentGroup) -> None:
@@ -73,47 +94,89 @@ def _add_config(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--style-weight", type=float, metavar="F", help="default: 1e10")
     group.add_argument("--total-variation", type=float, metavar="F", help="its weight (default: 0)")
     group.add_argument("--seed", type=int, metavar="N", help="default: 42")
-    group.add_argument("--widths", type=_widths, metavar="A,B,C", help="channels of the net (default: 32,64,128)")
+    group.add_argument("--widths", type=three_widths, metavar="A,B,C", help="channels of the net (default: 32,64,128)")
     group.add_argument("--features", choices=FEATURES, help="what judges (default: vgg16); random has other defaults")
     group.add_argument("--precision", choices=PRECISIONS, help="default: float32")
     group.add_argument("--crop", choices=CROPS, help="default: center")
 
 
 def train(args: argparse.Namespace, *, device: str) -> None:
-    """Train as the options say, and print the path of the weights.
+    """Train as the options say, and print the path of the weights; what could not be written is found out first.
 
     Raises:
         NeuralStyleError: see `train_style`.
     """
-    given = {field: getattr(args, option) for option, field in _OF_CONFIG.items()}
-    config = config_for({field: value for field, value in given.items() if value is not None})
+    config = _config(args)
     output = Path(args.save_model_dir, _file_name(args))
-    _make_folder(output.parent)
-    from .train_style import Where, train_style
+    report = None if args.report is None else Path(args.report)
+    _make_folders(args)
+    for path in (output, report):
+        if path is not None:
+            _refuse_unwritable(path)
+    from .train_style import train_style
 
-    where = Where(
-        device=device,
-        threads=args.threads,
-        loaders=args.loaders,
-        compiled=args.compile,
-        checkpoint_folder=None if args.checkpoint_model_dir is None else Path(args.checkpoint_model_dir),
-        checkpoint_every=args.checkpoint_interval,
-        note_every=args.log_interval,
-        max_broken=args.max_broken,
-    )
     trained = train_style(
         config,
         style=Path(args.style_image),
         dataset=Path(args.dataset),
         output=output,
-        vgg=None if args.vgg is None else Path(args.vgg),
-        where=where,
+        vgg=_path(args.vgg),
+        where=_where(args, device=device, name=output.stem),
         tell=_tell,
     )
     if trained.rank == 0:
-        if args.report is not None:
-            _write_report(Path(args.report), {"config": config.digest(), **trained.record()})
+        if report is not None:
+            _write_report(report, {"config": config.digest(), **trained.record()})
         print_path(str(output))
+
+
+def in_options(sentence: str) -> str:
+    """Call the fields of a configuration, at the beginning of what is wrong with it, what their options are called."""
+    names, colon, rest = sentence.partition(":")
+    for option, field in _OF_CONFIG.items():
+        names = re.sub(rf"(?<![\w-]){field}\b", f"--{option.replace('_', '-')}", names)
+    return f"{names}{colon}{rest}"
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    given = {field: getattr(args, option) for option, field in _OF_CONFIG.items()}
+    try:
+        return config_for({field: value for field, value in given.items() if value is not None})
+    except SettingError as err:
+        args.usage_error(in_options(str(err)))
+        raise  # which it does not come to
+
+
+def _where(args: argparse.Namespace, *, device: str, name: str) -> Where:
+    from .train_style import Where
+
+    return Where(
+        name=name,
+        device=device,
+        threads=args.threads,
+        loaders=args.loaders,
+        compiled=args.compile,
+        deterministic=not args.nondeterministic,
+        checkpoint_folder=_path(args.checkpoint_model_dir),
+        checkpoint_every=args.checkpoint_interval,
+        note_every=args.log_interval,
+        max_broken=args.max_broken,
+        tensorboard_folder=_path(args.tensorboard),
+        samples=_samples(args),
+    )
+
+
+def _samples(args: argparse.Namespace) -> Samples | None:
+    from .sample_pictures import Samples
+
+    if args.sample is None:
+        return None
+    folder = args.sample_dir or args.checkpoint_model_dir or args.save_model_dir
+    return Samples(picture=Path(args.sample), folder=Path(folder), every_steps=args.sample_interval)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _tell(step: int, metrics: Mapping[str, float]) -> None:
@@ -122,16 +185,44 @@ def _tell(step: int, metrics: Mapping[str, float]) -> None:
 
 def _file_name(args: argparse.Namespace) -> str:
     name = args.name or f"{Path(args.style_image).stem}.pth"
-    if Path(name).name != name or name.startswith("."):
+    if Path(name).name != name or name.startswith(".") or any(category(each) == "Cc" for each in name):
         args.usage_error(f"--name wants a plain file name, found {name!r}")
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        args.usage_error(f"--name wants a name of {_MAX_NAME_BYTES} bytes or less, found {name!r}")
     return name if name.endswith(".pth") else f"{name}.pth"
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folders(args: argparse.Namespace) -> None:
+    wanted = {
+        "the weights": args.save_model_dir,
+        "checkpoints": args.checkpoint_model_dir,
+        "curves": args.tensorboard,
+        "samples": args.sample_dir,
+    }
+    for what, folder in wanted.items():
+        try:
+            if folder is not None:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise OutputError(
+                f"{folder}: wanted a folder for {what}, and cannot make one: {err.strerror}; name another"
+            ) from err
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Try whether a file can be written there, since after hours of training it would be late to find out."""
+    from csci_utils.io import discard, scratch_path
+
+    if path.is_dir():
+        raise OutputError(f"{path}: wanted to write a file, found a folder of that name; remove or rename it")
+    scratch = scratch_path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.touch()
     except OSError as err:
-        raise OutputError(f"{folder}: wanted a folder for the weights, and cannot make one: {err.strerror}") from err
+        raise output_error(path, err) from err
+    finally:
+        discard(scratch)
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:
@@ -142,7 +233,3 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
             scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     except OSError as err:
         raise output_error(path, err) from err
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))

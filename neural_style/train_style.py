@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,21 @@ from csci_utils.io import sha256_of
 
 from .allocator import memory_kept
 from .crop import CENTER
+from .engines.torch_engine import memory_faults, resolve_device
+from .errors import EngineError
 from .images import load_image
 from .painted_model import PaintedStyleModel
-from .plugins import CheckpointPlugin, FinitePlugin, Plugin, ProgressPlugin, SchedulePlugin
+from .plugins import (
+    CheckpointPlugin,
+    FinitePlugin,
+    Plugin,
+    ProgressPlugin,
+    SamplesPlugin,
+    SchedulePlugin,
+    TensorBoardPlugin,
+)
 from .plugins.curve import CurvePlugin, Told
+from .sample_pictures import Samples, SampleWriter
 from .style_model import StyleModel
 from .train import Trainer
 from .train_config import TrainConfig
@@ -31,35 +43,45 @@ from .weights import save_weights
 RANDOM_FEATURES = "random"
 _WARMUP_STEPS = 20
 _FINAL_RATE = 0.05
+_OF_COMPILER = ("torch._dynamo", "torch._inductor")
 
 log = logging.getLogger("neural_style")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Where a run computes and what it keeps on the way; none of it changes the weights.
+    """Where a run computes and what it keeps on the way; none of it changes the weights, but for their last bits.
 
     Attributes:
+        name: Of the run, for its checkpoints and curves.
         device: As in `resolve_device`.
         threads: For the arithmetic on the CPU; None leaves it as it is.
         loaders: Threads that decode pictures; None chooses.
-        compiled: Have `torch.compile` fuse what it can.
+        compiled: Have `torch.compile` fuse what it can; not with random features.
+        deterministic: Take algorithms that give the same bits each time, where torch has them; else CUDA takes those
+            that are fastest there.
         checkpoint_folder: Where checkpoints lie; None keeps none.
         checkpoint_every: Steps from one to the next.
         note_every: Steps from one note of the losses to the next.
         max_broken: So many pictures may be broken before the run is given up.
         progress: Show a bar on a terminal.
+        tensorboard_folder: Where losses are written for TensorBoard, too.
+        samples: Which picture is styled on the way.
     """
 
+    name: str = "style"
     device: str = "auto"
     threads: int | None = None
     loaders: int | None = None
     compiled: bool = False
+    deterministic: bool = True
     checkpoint_folder: Path | None = None
     checkpoint_every: int = 500
     note_every: int = 100
     max_broken: int = 100
     progress: bool = True
+    tensorboard_folder: Path | None = None
+    samples: Samples | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +138,12 @@ def train_style(
     where = where or Where()
     painting = load_image(style).rgb_HW3
     trainer = Trainer(
-        max_epochs=config.epochs, max_steps=config.steps, device=where.device, seed=config.seed, threads=where.threads
+        max_epochs=config.epochs,
+        max_steps=config.steps,
+        device=where.device,
+        seed=config.seed,
+        threads=where.threads,
+        deterministic=where.deterministic,
     )
     data = _data(config, dataset, where)
     curve = CurvePlugin(every_steps=where.note_every, tell=tell)
@@ -125,7 +152,8 @@ def train_style(
     plugins = _plugins(config, data=data, where=where, total_steps=total_steps, fingerprint=sha256_of(style))
     for plugin in (curve, *([] if on_step is None else [_StepsPlugin(on_step, total_steps)]), *plugins):
         plugin.configure_trainer(trainer)
-    trainer.fit(model, data)
+    with _explained(config, where, device=str(trainer.device)):
+        trainer.fit(model, data)
     if trainer.rank == 0:
         save_weights(model.transformer, output)
     return Trained(
@@ -135,6 +163,37 @@ def train_style(
         made_by=_made_by(trainer),
         rank=trainer.rank,
     )
+
+
+def refuse_early(config: TrainConfig, *, style: Path, vgg: Path | None = None, where: Where | None = None) -> None:
+    """Look at all that a run needs besides its pictures, before those are fetched; arguments as in `train_style`.
+
+    Raises:
+        NeuralStyleError: what `train_style` would say, hours later perhaps.
+    """
+    where = where or Where()
+    resolve_device(where.device)
+    load_image(style)
+    if where.samples is not None:
+        SampleWriter(where.samples)
+    if where.tensorboard_folder is not None:
+        TensorBoardPlugin(where.tensorboard_folder)
+    if config.features != RANDOM_FEATURES:
+        load_vgg16(vgg)
+
+
+@contextmanager
+def _explained(config: TrainConfig, where: Where, *, device: str) -> Iterator[None]:
+    """Put what torch says of too little memory, and of a compiler that is not there, into one sentence."""
+    what = f"batches of {config.batch_size} pictures of {config.image_px} pixels a side"
+    with memory_faults(device, what=what, remedy="use a smaller --batch-size or --image-size"):
+        try:
+            yield
+        except RuntimeError as err:
+            if not where.compiled or not type(err).__module__.startswith(_OF_COMPILER):
+                raise
+            reason = str(err).partition("\n")[0]
+            raise EngineError(f"torch.compile cannot be used here ({reason}); leave --compile out") from err
 
 
 class _StepsPlugin(Plugin):
@@ -166,24 +225,31 @@ def _model(
     config: TrainConfig, painting: NDArray[np.uint8], *, vgg: Path | None, where: Where
 ) -> StyleModel | PaintedStyleModel:
     if config.features == RANDOM_FEATURES:
-        return PaintedStyleModel(config, style_rgb_HW3=painting)
-    return StyleModel(config, style_rgb_HW3=painting, vgg=load_vgg16(vgg), compiled=where.compiled)
+        if where.compiled:
+            log.warning("--compile changes nothing where random features judge")
+        return PaintedStyleModel(config, style_rgb_HW3=painting, save_name=where.name)
+    judge = load_vgg16(vgg)
+    return StyleModel(config, style_rgb_HW3=painting, vgg=judge, compiled=where.compiled, save_name=where.name)
 
 
 def _plugins(
     config: TrainConfig, *, data: PictureDataModule, where: Where, total_steps: int, fingerprint: str
 ) -> list[Plugin]:
-    """Choose the plug-ins of a run; the checkpoint comes last, so that what it saves is what the others left."""
+    """Choose the plug-ins of a run; after the checkpoint, which saves what the others left, come only samples."""
     plugins: list[Plugin] = [FinitePlugin()]
     if config.features == RANDOM_FEATURES:
         plugins.append(SchedulePlugin("cosine", warmup_steps=_WARMUP_STEPS, total_steps=total_steps, final=_FINAL_RATE))
     if where.progress:
         plugins.append(ProgressPlugin(total_steps=total_steps))
+    if where.tensorboard_folder is not None:
+        plugins.append(TensorBoardPlugin(where.tensorboard_folder))
     if where.checkpoint_folder is not None:
         made_from = hashlib.sha256(f"{config.digest()} {fingerprint} {data.digest()}".encode()).hexdigest()
         plugins.append(
             CheckpointPlugin(where.checkpoint_folder, every_steps=where.checkpoint_every, fingerprint=made_from)
         )
+    if where.samples is not None:
+        plugins.append(SamplesPlugin(SampleWriter(where.samples), every_steps=where.samples.every_steps))
     return plugins
 
 

@@ -6,13 +6,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..errors import DeviceError
+from ..transformer_net import TransformerNet
 from ..weights import load_network
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -24,11 +25,21 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
-        self._threads = threads or 0
         self.device = resolve_device(device)
+        with memory_faults(self.device, what="the model"):
+            self._set(load_network(model_path).to(self.device), threads=threads)
+
+    @classmethod
+    def of_net(cls, net: TransformerNet, *, device: str) -> Self:
+        """Run a net that is in memory, and on the device, already; it is not changed."""
+        engine = cls.__new__(cls)
+        engine.device = device
+        engine._set(net, threads=None)
+        return engine
+
+    def _set(self, net: TransformerNet, *, threads: int | None) -> None:
+        self._net, self._threads = net, threads or 0
         self.version = str(torch.__version__)
-        with _memory_faults(self.device, what="the model"):
-            self._net = load_network(model_path).to(self.device)
 
     @property
     def threads(self) -> int:
@@ -43,7 +54,7 @@ class TorchEngine:
             torch.inference_mode(),
             _full_float32(),
             _num_threads(self._threads),
-            _memory_faults(self.device, what=what),
+            memory_faults(self.device, what=what),
         ):
             styled: NDArray[np.float32] = self._net(torch.from_numpy(rgb_255_13HW).to(self.device)).cpu().numpy()
         return styled
@@ -112,14 +123,23 @@ def _num_threads(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_faults(device: str, *, what: str) -> Iterator[None]:
-    """Say what did not fit where; every backend has its own error for it, most a plain RuntimeError."""
+def memory_faults(device: str, *, what: str, remedy: str = "use --max-side") -> Iterator[None]:
+    """Say what did not fit where; every backend has its own error for it, most a plain RuntimeError.
+
+    Args:
+        device: where the block computes.
+        what: it computes.
+        remedy: what a user can do, besides taking another device.
+
+    Raises:
+        DeviceError: there was not enough memory.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as err:
         if not isinstance(err, MemoryError) and not any(text in str(err).lower() for text in _OUT_OF_MEMORY):
             raise
-        fault = DeviceError(f"{device} has not enough memory for {what}; use --max-side, or another device")
+        fault = DeviceError(f"{device} has not enough memory for {what}; {remedy}, or another device")
         fault.__cause__ = err.with_traceback(None)  # whose frames would keep the tensors alive
     else:
         return

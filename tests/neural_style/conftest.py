@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
+from neural_style.drawn import draw_scene
 from neural_style.transformer_net import TransformerNet
 
 MakePicture = Callable[..., Path]
@@ -175,3 +176,22 @@ def grown(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
                 step = -step
         found.append(original[place])
     return np.stack(found)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four scenes to train on."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(4):
+        Image.fromarray(draw_scene(seed, width_px=96, height_px=80)).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def painting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A style of two colours."""
+    path = tmp_path_factory.mktemp("styles") / "stripes.png"
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::8] = stripes[:, 1::8] = (250, 200, 60)
+    Image.fromarray(stripes).save(path)
+    return path

@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from neural_style.cli import main
 from neural_style.drawn import draw_scene
 from neural_style.errors import CheckpointError, DatasetError, DivergedError, OutputError, PictureError
 from neural_style.stylize import Stylizer
@@ -20,23 +14,6 @@ from neural_style.weights import load_weights, widths_of
 
 SMALL = config_for({"features": "random", "steps": 64, "image_px": 64, "widths": (4, 4, 8)})
 HERE = Where(device="cpu", threads=1, note_every=20, progress=False)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(4):
-        Image.fromarray(draw_scene(seed, width_px=96, height_px=80)).save(folder / f"{seed}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def painting(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("styles") / "stripes.png"
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::8] = stripes[:, 1::8] = (250, 200, 60)
-    Image.fromarray(stripes).save(path)
-    return path
 
 
 @pytest.fixture
@@ -149,67 +126,3 @@ def test_random_features_have_defaults_of_their_own():
     assert (found.seed, found.epochs) == (3, None)
     assert config_for({"features": "random", "epochs": 2}).steps is None
     assert config_for({"features": "random", "steps": 9}).steps == 9
-
-
-# --- the command
-
-
-@pytest.fixture
-def command(tmp_path, pictures, painting):
-    def call(*options: str, **replaced: object) -> int:
-        given = {"dataset": pictures, "style-image": painting, "save-model-dir": tmp_path / "out"} | replaced
-        named = [f"--{name}={value}" for name, value in given.items()]
-        small = ["--features=random", "--steps=3", "--image-size=64", "--widths=4,4,8", "--threads=1"]
-        return main(["train", *named, *small, "--device=cpu", *options])
-
-    return call
-
-
-def test_the_command_writes_weights_named_after_the_painting(command, tmp_path, capsys):
-    assert command("--log-interval=2", f"--report={tmp_path / 'report.json'}") == 0
-    out, err = capsys.readouterr()
-    assert out == f"{tmp_path / 'out' / 'stripes.pth'}\n"
-    assert "neural_style: info: step 2: loss " in err
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert [note["step"] for note in report["curve"]] == [2, 3]
-    assert set(report) == {"config", "curve", "made_by", "metrics", "steps"}
-    assert load_weights(tmp_path / "out" / "stripes.pth")
-    assert command("--name=mine") == 0
-    assert (tmp_path / "out" / "mine.pth").is_file()
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "said"),
-    [
-        (["--lr=-1"], 30, "learning_rate: wanted a finite number above 0, found -1.0"),
-        (["--epochs=2"], 30, "epochs and steps: wanted one of them, found 2 and 3"),
-        (["--checkpoint-interval=0", "--checkpoint-model-dir=x"], 30, "every_steps wants at least 1, found 0"),
-        (["--features=vgg16", "--vgg=missing-397923af.pth"], 30, "missing-397923af.pth"),
-    ],
-)
-def test_a_wrong_option_is_one_sentence(command, tmp_path, monkeypatch, capsys, options, status, said):
-    monkeypatch.chdir(tmp_path)
-    assert command(*options) == status
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("neural_style: error: ")
-    assert said in lines[-1]
-    assert not any("Traceback" in line for line in lines)
-    assert not list(tmp_path.glob("out/*"))
-
-
-@pytest.mark.parametrize("name", ["../style", ".style", "a/b"])
-def test_a_name_that_leaves_the_folder_is_refused(command, name):
-    with pytest.raises(SystemExit, match="2"):
-        command(f"--name={name}")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="it is there")
-def test_cuda_that_is_not_there_is_one_sentence(command, capsys):
-    assert command("--device=cuda") == 30
-    assert "neural_style: error: the device 'cuda' is not there" in capsys.readouterr().err
-
-
-def test_the_log_is_left_as_it_was(command):
-    before = logging.getLogger("neural_style").level
-    assert command() == 0
-    assert logging.getLogger("neural_style").level == before
