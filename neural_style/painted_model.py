@@ -18,29 +18,30 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from .distributed import unwrapped
-from .losses import gram_matrix, total_variation
+from .losses import total_variation
 from .model import Model
+from .palette import Palette
 from .random_features import (
     RandomFeatures,
     local_correlation,
     out_of_range,
-    recoloured,
     relative_gram_error,
     sliced_wasserstein,
 )
 from .style_model import arithmetic
+from .style_patches import StylePatches
 from .train_config import TrainConfig
 from .training_net import TrainingNet
 from .transformer_net import TransformerNet
 
-_STYLE_PX = 300
+_STYLE_PX = 400
 """Short side of the style picture while it is looked at: its strokes are to be as wide as the filters see."""
 _NUM_POSITIONS = 4096
 _FIRST_STEPS = 60
 """Steps that only learn to give the picture back in the style's colours, from which the rest is learned faster."""
 _LAST_LAYER = 60.0
 """By how much the last layer's first weights are raised, so that the first pictures have contrast."""
-_COARSE = 2.0
+_COARSE = 1.0
 _OUT_OF_RANGE = 1.0
 _LONGEST_GRADIENT = 5.0
 
@@ -81,19 +82,18 @@ class PaintedStyleModel(Model):
     def setup(self, fast_init: bool = False) -> None:
         """Make the net from the seed, and look at the style picture, once."""
         dtype = arithmetic(self.config.precision, self.device)
-        self._style_01 = self._style().to(self.device)
+        painting_01 = self._style().to(self.device)
+        self._palette = Palette(painting_01)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             net = TransformerNet(self.config.widths)
         with torch.no_grad():
             net.deconv3.conv2d.weight.mul_(_LAST_LAYER)
-            net.deconv3.conv2d.bias.copy_(self._style_01.mean(dim=(0, 2, 3)) * 255)  # type: ignore[union-attr]
+            net.deconv3.conv2d.bias.copy_(self._palette.mean_3 * 255)  # type: ignore[union-attr]
         self.net = self.trainer.wrap(TrainingNet(net, dtype=dtype).to(self.device))
-        self._judge = RandomFeatures(self._style_01.cpu(), seed=self.config.seed)
+        self._judge = RandomFeatures(painting_01.cpu(), seed=self.config.seed)
         self._judge.to(self.device).to(memory_format=torch.channels_last)
-        with torch.no_grad():
-            self._style_taps = self._judge(self._style_01)
-            self._style_grams = [gram_matrix(tap) for tap in self._style_taps]
+        self._patches = StylePatches(self._judge, painting_01, side_px=self.config.image_px)
         if not fast_init:
             trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
             self.optimizer = torch.optim.Adam(trained, self.config.learning_rate)
@@ -112,7 +112,7 @@ class PaintedStyleModel(Model):
         """Learn from a batch ``(B, 3, H, W)`` of 0-255; sides are multiples of four, 64 or more."""
         content_255 = batch.to(self.device, torch.float32, non_blocking=True)
         content_01 = content_255 / 255
-        target_01 = recoloured(content_01, self._style_01)
+        target_01 = self._palette.recoloured(content_01)
         out_01 = self.net(content_255) / 255
         if self.trainer.state.step < _FIRST_STEPS:
             zero = out_01.new_zeros(())
@@ -135,20 +135,21 @@ class PaintedStyleModel(Model):
             apart = F.mse_loss(F.avg_pool2d(out_01, scale), F.avg_pool2d(target_01, scale))
             content = content + _COARSE * apart
         return _Losses(
-            style=config.style_weight * self._style_loss(out_01),
+            style=config.style_weight * self._style_loss(out_01, target_01),
             content=config.content_weight * content,
             total_variation=config.total_variation_weight * total_variation(out_01)
             + _OUT_OF_RANGE * out_of_range(out_01),
         )
 
-    def _style_loss(self, out_01: Tensor) -> Tensor:
+    def _style_loss(self, out_01: Tensor, target_01: Tensor) -> Tensor:
         """Judge texture; what is drawn comes from the step's own seed, whichever process draws it."""
         random = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.trainer.state.step) % 2**63)
+        nearest_B = self._patches.nearest(target_01)
         found = out_01.new_zeros(())
-        for tap, style_tap, style_gram in zip(self._judge(out_01), self._style_taps, self._style_grams, strict=True):
-            apart = sliced_wasserstein(tap, style_tap, num_positions=_NUM_POSITIONS, random=random)
-            found = found + 0.5 * relative_gram_error(tap, style_gram) + 0.5 * apart
-        return found / len(self._style_taps)
+        for tap, style_tap, gram in zip(self._judge(out_01), self._patches.taps, self._patches.grams, strict=True):
+            apart = sliced_wasserstein(tap, style_tap[nearest_B], num_positions=_NUM_POSITIONS, random=random)
+            found = found + 0.5 * relative_gram_error(tap, gram[nearest_B]) + 0.5 * apart
+        return found / len(self._patches.taps)
 
     def _style(self) -> Tensor:
         """Return the style picture as ``(1, 3, H, W)``, 0-1, its short side brought to the size it is looked at."""

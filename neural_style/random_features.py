@@ -81,20 +81,20 @@ def _bias_of(conv: nn.Conv2d) -> Tensor:
     return conv.bias
 
 
-def relative_gram_error(features_BCHW: Tensor, gram_1CC: Tensor) -> Tensor:
-    """Return how far Gram matrices are from the style's, squared, as a share of the style's own size; 0-d."""
-    difference_BCC = gram_matrix(features_BCHW) - gram_1CC
-    return difference_BCC.square().sum(dim=(1, 2)).mean() / gram_1CC.square().sum()
+def relative_gram_error(features_BCHW: Tensor, gram_BCC: Tensor) -> Tensor:
+    """Return how far Gram matrices are from the style's, squared, as a share of the style's own size; mean, 0-d."""
+    difference_BCC = gram_matrix(features_BCHW) - gram_BCC
+    return (difference_BCC.square().sum(dim=(1, 2)) / gram_BCC.square().sum(dim=(1, 2))).mean()
 
 
 def sliced_wasserstein(
-    features_BCHW: Tensor, style_1CHW: Tensor, *, num_positions: int, random: torch.Generator
+    features_BCHW: Tensor, style_BCHW: Tensor, *, num_positions: int, random: torch.Generator
 ) -> Tensor:
     """Compare how features are distributed, whatever their places: the mean squared distance of sorted projections.
 
     Args:
         features_BCHW: of the pictures.
-        style_1CHW: of the style, of any size.
+        style_BCHW: of the style of each, of any size; or of one for all.
         num_positions: how many places of each are drawn, with the same ones for every picture of the batch.
         random: draws places and 32 directions; on the CPU, so that every device draws the same.
 
@@ -103,10 +103,9 @@ def sliced_wasserstein(
     """
     channels = features_BCHW.shape[1]
     directions_CK = F.normalize(torch.randn(channels, 32, generator=random), dim=0).to(features_BCHW)
-    there_KP = _drawn(style_1CHW, num_positions, random)[0].T @ directions_CK
+    there_BPK = _drawn(style_BCHW, num_positions, random).transpose(1, 2) @ directions_CK
     here_BPK = _drawn(features_BCHW, num_positions, random).transpose(1, 2) @ directions_CK
-    there_PK = there_KP.sort(dim=0).values
-    return (here_BPK.sort(dim=1).values - there_PK).square().mean()
+    return (here_BPK.sort(dim=1).values - there_BPK.sort(dim=1).values).square().mean()
 
 
 def _drawn(features_BCHW: Tensor, num_positions: int, random: torch.Generator) -> Tensor:
@@ -134,39 +133,6 @@ def _correlation(one_B1HW: Tensor, other_B1HW: Tensor) -> Tensor:
     covariance = box(one_B1HW * other_B1HW) - mean_one * mean_other
     spread = (box(one_B1HW.square()) - mean_one.square()) * (box(other_B1HW.square()) - mean_other.square())
     return (covariance / (spread.clamp_min(0) + 1e-7).sqrt()).mean()
-
-
-@torch.no_grad()
-def recoloured(content_01_B3HW: Tensor, style_01_13HW: Tensor) -> Tensor:
-    """Give pictures the style's colours by the linear map that moves colours least; 0-1.
-
-    Mean and covariance of each picture's colours become the style's. Source: Pitié and
-    Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer".
-    """
-    mean_B3, covariance_B33 = _colours(content_01_B3HW)
-    mean_13, covariance_133 = _colours(style_01_13HW)
-    root_B33, inverse_B33 = _roots(covariance_B33)
-    middle_B33, _ = _roots(root_B33 @ covariance_133 @ root_B33)
-    map_B33 = inverse_B33 @ middle_B33 @ inverse_B33
-    flat_B3P = content_01_B3HW.flatten(2) - mean_B3[:, :, None]
-    moved_B3P = map_B33.to(flat_B3P.dtype) @ flat_B3P + mean_13[:, :, None]
-    return moved_B3P.reshape(content_01_B3HW.shape).clamp(0, 1)
-
-
-def _colours(rgb_01_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-    flat_B3P = rgb_01_B3HW.flatten(2).float()
-    mean_B3 = flat_B3P.mean(dim=2)
-    centred_B3P = flat_B3P - mean_B3[:, :, None]
-    spread_B33 = centred_B3P @ centred_B3P.transpose(1, 2) / flat_B3P.shape[2]
-    return mean_B3, spread_B33 + 1e-4 * torch.eye(3, device=rgb_01_B3HW.device)  # a grey picture has a direction too
-
-
-def _roots(matrix_B33: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the root of symmetric matrices and its inverse."""
-    values_B3, vectors_B33 = torch.linalg.eigh(matrix_B33)
-    root_B3 = values_B3.clamp_min(1e-8).sqrt()
-    turned_B33 = vectors_B33.transpose(1, 2)
-    return vectors_B33 * root_B3[:, None] @ turned_B33, vectors_B33 / root_B3[:, None] @ turned_B33
 
 
 def out_of_range(rgb_01_B3HW: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 USAGE = 2
 STYLE, DATASET, SCENE, MODEL = "brush.png", "scenes", "scene.png", "brush.pth"
 NUM_SCENES = 48
+SEED = 1
+"""Each seed is another judge, and so another style; this one has long strokes and all colours of the painting."""
 MAX_SIDE_PX = 512
 """The texture of a style has a size in pixels; larger pictures than that show it too fine."""
 
@@ -91,7 +93,7 @@ def _put_image(image: str, bucket: Path) -> str:
     if image:
         shutil.copyfile(image, folder / Path(image).name)
         return Path(image).name
-    Image.fromarray(draw_scene()).save(folder / SCENE)
+    Image.fromarray(draw_scene(3)).save(folder / SCENE)
     return SCENE
 
 
@@ -112,7 +114,7 @@ def _draw(bucket: Path) -> None:
 def _train_job(steps: int | None) -> TrainJob:
     from pipeline.train import TrainJob
 
-    return TrainJob(style=STYLE, dataset=DATASET, name=MODEL, features="random", steps=steps, publish=True)
+    return TrainJob(style=STYLE, dataset=DATASET, name=MODEL, features="random", steps=steps, seed=SEED, publish=True)
 
 
 def _style_job(picture: str) -> StyleJob:
