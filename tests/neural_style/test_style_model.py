@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,6 @@ from neural_style.style_model import StyleModel, arithmetic
 from neural_style.train import DataModule, Trainer
 from neural_style.train_config import TrainConfig
 from neural_style.vgg import Vgg16, random_vgg16
-from tests.conftest import REPO
 from tests.neural_style.published_loop import PublishedLoop
 
 WIDTHS = (8, 16, 32)
@@ -272,31 +267,3 @@ def test_the_trainer_runs_it(vgg, style_HW3):
     trainer.fit(model, Two())
     assert trainer.state.step == 2
     assert model.metrics["valid_loss"] > 0 < model.metrics["loss"]
-
-
-@pytest.mark.slow
-def test_two_processes_follow_one_that_has_the_whole_batch(tmp_path):
-    """Each has half of every batch; the mean of their losses is the whole's."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
-    places = [{}] + [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.neural_style.style_child", str(tmp_path / str(number))],
-            env={**os.environ, **place},
-            cwd=REPO,
-        )
-        for number, place in enumerate(places)
-    ]
-    try:
-        assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
-    finally:
-        for child in children:
-            child.kill()
-    alone, *two = (torch.load(tmp_path / str(number), weights_only=True) for number in range(3))
-    assert all(torch.equal(tensor, two[1]["weights"][key]) for key, tensor in two[0]["weights"].items())
-    means = [(first + second) / 2 for first, second in zip(*(each["losses"] for each in two), strict=True)]
-    assert len(means) == 20
-    assert means == pytest.approx(alone["losses"], rel=1e-3)

@@ -17,7 +17,7 @@ from tests.neural_style.comparing import assert_equal
 from tests.neural_style.kills import KILLED, Death, Kill, run_child
 from tests.neural_style.train_style_child import EVERY_STEPS, train_in_child
 
-pytestmark = [pytest.mark.slow, pytest.mark.soak]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 NUM_PICTURES = 9
 LONGEST_WAIT_S = 0.03  # one step or two
