@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -75,9 +74,6 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)
     except DepsError as err:
         return _complain(err, err.exit_status)
-    except BrokenPipeError:  # the reader has gone (`| head`), and has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as err:
         return _complain(f"{err}; mend that and try again", DepsError.exit_status)
     except ModuleNotFoundError as err:

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from csci_utils.deps import probe
 from csci_utils.deps.conda import conda_environments, conda_packages
 from csci_utils.deps.errors import InterpreterError
-from csci_utils.deps.facts import Distribution, Environment, Origin, PlaceKind, normal_name
+from csci_utils.deps.facts import Distribution, Environment, PlaceKind
+from csci_utils.deps.installed import distributions_of
 from csci_utils.deps.interpreter import TIMEOUT_S, ask
 from csci_utils.deps.pipenv_venv import venv_of
 from csci_utils.deps.project import Project
@@ -177,7 +177,7 @@ def _each_once(places: Iterable[Place]) -> Iterator[Place]:
 
 def _asked(place: Place, report: Mapping[str, Any]) -> Environment:
     prefix = Path(report["prefix"])
-    found = _resolved(report["distributions"])
+    found = distributions_of(report["distributions"])
     return Environment(
         label=place.label,
         kind=place.kind,
@@ -197,7 +197,7 @@ def _from_folder(place: Place, *, modules: bool) -> Environment:
         {each.resolve(): each for pattern in patterns for each in sorted(place.folder.glob(pattern))}.values()
     )
     raw = [entry for each in folders or [place.folder] for entry in probe.read_folder(str(each), "env", modules)]
-    found = _resolved(raw)
+    found = distributions_of(raw)
     numbers = re.search(r"python(\d+\.\d+)", str(folders[0] if folders else place.folder))
     if not found and place.kind == "folder" and not folders and not any(place.folder.glob("conda-meta")):
         raise InterpreterError(
@@ -217,65 +217,3 @@ def _from_folder(place: Place, *, modules: bool) -> Environment:
 def _only_condas(prefix: Path, found: Iterable[Distribution]) -> Iterator[Distribution]:
     known = {each.name for each in found}
     return (each for each in conda_packages(prefix) if each.name not in known)
-
-
-def _resolved(raw: Iterable[Mapping[str, Any]]) -> tuple[Distribution, ...]:
-    """Make facts of what a probe found, and tell which of one name hides the others."""
-    first: dict[str, Distribution] = {}
-    found = []
-    for each in map(_distribution, raw):
-        before = first.setdefault(each.name, each)
-        if before is each:
-            found.append(each)
-        elif not _is_source_of(before, each):
-            found.append(_hidden(each, before))
-    doubled = {each.hidden_by for each in found if each.hidden_by and _in_one_folder(each.path, each.hidden_by)}
-    return tuple(
-        replace(each, problems=(*each.problems, _DOUBLED.format(each.path))) if each.path in doubled else each
-        for each in found
-    )
-
-
-_DOUBLED = "more than one metadata folder has its name, {} is found first; reinstall it"
-
-
-def _hidden(each: Distribution, before: Distribution) -> Distribution:
-    doubled = _in_one_folder(each.path, before.path)
-    problems = (*each.problems, _DOUBLED.format(before.path)) if doubled else each.problems
-    return replace(each, hidden_by=before.path, problems=problems)
-
-
-def _in_one_folder(path: str, other: str) -> bool:
-    return os.path.dirname(path) == os.path.dirname(other)
-
-
-def _is_source_of(editable: Distribution, other: Distribution) -> bool:
-    """Tell the metadata that an editable installation leaves in its source, which lies on the path with it."""
-    return (
-        editable.editable
-        and other.site == "path"
-        and os.path.realpath(os.path.dirname(other.path)).startswith(os.path.realpath(editable.location))
-    )
-
-
-def _distribution(raw: Mapping[str, Any]) -> Distribution:
-    direct = raw["direct_url"] or {}
-    vcs, info = (part if isinstance(part, dict) else {} for part in (direct.get("vcs_info"), direct.get("dir_info")))
-    in_source = raw["site"] == "path" and str(raw["path"]).endswith(".egg-info")
-    editable = bool(info.get("editable")) or in_source
-    source = unquote(urlsplit(direct["url"]).path) if direct and editable else raw["folder"]
-    return Distribution(
-        name=normal_name(raw["name"]),
-        spelled=raw["name"],
-        version=raw["version"],
-        path=raw["path"],
-        location=source or raw["folder"],
-        site=raw["site"],
-        requires=tuple(raw["requires"]),
-        extras=tuple(raw["extras"]),
-        modules=tuple(raw["modules"]) if raw["modules"] is not None else None,
-        installer=raw["installer"],
-        editable=editable,
-        origin=Origin(url=direct["url"], vcs=vcs.get("vcs"), commit=vcs.get("commit_id")) if direct else None,
-        problems=tuple(raw["problems"]),
-    )

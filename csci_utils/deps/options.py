@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -73,8 +74,11 @@ class Request:
         from csci_utils.deps.facts import as_data
 
         text = json.dumps(as_data(data), indent=2) if self.as_json else "\n".join(lines)
-        sys.stdout.write(f"{text}\n" if text else "")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"{text}\n" if text else "")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has gone (`| head`): the status stays, where click would end with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(sentence: object) -> None:

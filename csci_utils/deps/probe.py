@@ -102,14 +102,9 @@ def user_folders(base: str) -> "list[str]":
 
 def sees_system() -> bool:
     """Tell whether this virtual environment was made to see the base interpreter's libraries."""
-    for name in (os.path.join(sys.prefix, "pyvenv.cfg"),):
-        try:
-            with open(name, encoding="utf-8", errors="replace") as file:
-                lines = [line.partition("=") for line in file]
-        except OSError:
-            continue
-        return any(key.strip() == "include-system-site-packages" and "true" in value.lower() for key, _, value in lines)
-    return False
+    lines = (read_text(os.path.join(sys.prefix, "pyvenv.cfg")) or "").splitlines()
+    pairs = [line.partition("=") for line in lines]
+    return any(key.strip() == "include-system-site-packages" and "true" in value.lower() for key, _, value in pairs)
 
 
 def pth_folders(folder: str) -> "list[str]":

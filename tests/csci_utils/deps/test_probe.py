@@ -134,6 +134,14 @@ def test_the_order_is_that_of_an_ordinary_start(base_with_user_site, tmp_path):
     assert str([each["name"] for each in ask(python)["distributions"]]) == plain.stdout.strip()
 
 
+def test_a_folder_that_two_names_lead_to_is_read_once(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    make_dist(site, "own")
+    (tmp_path / "link").symlink_to(site)
+    (site / "link.pth").write_text(f"{tmp_path / 'link'}\n")
+    assert len(ask(tmp_path / "venv" / "bin" / "python")["distributions"]) == 1
+
+
 def test_requirements_and_fields_that_go_on_are_read(tmp_path):
     path = make_dist(tmp_path, "a", requires=["six>=1; extra == 'x'", "flask"])
     text = (
@@ -165,7 +173,7 @@ def test_metadata_that_is_not_utf_8_is_read_and_said(tmp_path):
     assert found["problems"] == ["its METADATA is not UTF-8"]
 
 
-@pytest.mark.parametrize("text", ["", "no field\nName: a\n", "Name: UNKNOWN\n", "\0\0\0\0"])
+@pytest.mark.parametrize("text", ["", "no field\nName: b\nVersion: 9\n", "Name: UNKNOWN\n", "\0\0\0\0"])
 def test_metadata_that_says_nothing_is_said(tmp_path, text):
     (make_dist(tmp_path, "a", "2.0") / "METADATA").write_text(text)
     found = one(tmp_path)
