@@ -146,6 +146,12 @@ class Group:
         dist.broadcast_object_list(found, src=0)
         return found[0]
 
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean of a tensor that every process has, in all of them."""
+        found = values.clone()
+        dist.all_reduce(found)
+        return found / self._place.world_size
+
     def close(self) -> None:
         """Leave the group; the process that holds the store stays until the others have read what they want of it."""
         with suppress(RuntimeError):  # of a store whose process is gone

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from ..errors import SettingError
 from .base import Plugin
-from .readback import MetricsReadback
+from .readback import MetricsReadback, is_number
 from .registry import register_plugin
 
 Told = Callable[[int, Mapping[str, float]], None]
@@ -17,7 +19,8 @@ Told = Callable[[int, Mapping[str, float]], None]
 class CurvePlugin(Plugin):
     """Notes the model's metrics every ``every_steps`` steps and at the end, without waiting for the device meanwhile.
 
-    A resumed run has the notes of its beginning.
+    A resumed run has the notes of its beginning. Of several processes, each of which learns from its share of a batch,
+    the means are noted: all of them have to set the same metrics.
 
     Args:
         every_steps: How often.
@@ -52,7 +55,7 @@ class CurvePlugin(Plugin):
         is_due = step % self.every_steps == 0 or self.trainer.is_ending
         self._take(wait=is_due)
         if is_due and (not self.notes or self.notes[-1]["step"] != step):
-            self._readback.send(self.trainer.model.metrics, step=step)
+            self._readback.send(self._metrics(), step=step)
             self._take(wait=self.trainer.is_ending)
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,6 +66,16 @@ class CurvePlugin(Plugin):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the notes of the run that was saved."""
         self.notes = [dict(note) for note in state["notes"]]
+
+    def _metrics(self) -> Mapping[str, Any]:
+        metrics, group = self.trainer.model.metrics, self.trainer.group
+        if group is None:
+            return metrics
+        single = {name: value for name, value in metrics.items() if is_number(value)}
+        if not single:
+            return {}
+        each = [torch.as_tensor(value, device=self.device).detach().reshape(()).float() for value in single.values()]
+        return dict(zip(single, group.mean(torch.stack(each)), strict=True))
 
     def _take(self, *, wait: bool) -> None:
         taken = self._readback.take(wait=wait)

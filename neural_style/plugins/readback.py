@@ -60,7 +60,7 @@ class MetricsReadback:
 
     def send(self, metrics: Mapping[str, Any], *, step: int) -> None:
         """Start bringing those that are one number; what was sent before and not taken is forgotten."""
-        single = {name: value for name, value in metrics.items() if _is_number(value)}
+        single = {name: value for name, value in metrics.items() if is_number(value)}
         there = {name: value for name, value in single.items() if isinstance(value, torch.Tensor) and not value.is_cpu}
         self._known = {name: float(value) for name, value in single.items() if name not in there}
         self._names, self._step = list(there), step
@@ -79,5 +79,6 @@ class MetricsReadback:
         return found
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a metric is one number, or a tensor of one."""
     return value.numel() == 1 if isinstance(value, torch.Tensor) else isinstance(value, int | float)
