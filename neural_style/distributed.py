@@ -8,7 +8,8 @@ import os
 import pickle
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -19,9 +20,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .engines.torch_engine import resolve_device
-from .errors import DeviceError, PluginError
+from .errors import DeviceError, LostProcessError, PluginError
 
 _GOODBYE_S = 10.0
+_GLOO = "gloo"  # whose errors are plain RuntimeErrors, which name its source files
 _KEYS = "neural_style"  # of what lies in the store that all of torch shares
 
 
@@ -113,6 +115,24 @@ class Process:
         """Return the net, its gradients averaged over all processes where there are several."""
         return wrapped(net, self.device) if self.group is not None else net
 
+    @contextmanager
+    def told_of_loss(self) -> Iterator[None]:
+        """Put what torch says when another process is gone into one sentence.
+
+        Raises:
+            LostProcessError: it is gone.
+        """
+        try:
+            yield
+        except RuntimeError as err:
+            if self._group is None or not (isinstance(err, dist.DistError) or _GLOO in str(err)):
+                raise
+            self._group.is_broken = True
+            raise LostProcessError(
+                "another process of this training has ended; see what it said, and start all of them again (they go "
+                "on from the last checkpoint, if there is one)"
+            ) from err
+
     def close(self) -> None:
         """Leave the other processes, if there are any; at the latest this happens when the program ends."""
         if self._group is not None:
@@ -122,10 +142,15 @@ class Process:
 
 
 class Group:
-    """The processes of one run, and the store through which they find each other."""
+    """The processes of one run, and the store through which they find each other.
+
+    Attributes:
+        is_broken: One of them is gone, so nobody waits for it.
+    """
 
     def __init__(self, place: Place, device: torch.device) -> None:
         self._place = place
+        self.is_broken = False
         self._owned = not dist.is_initialized()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -157,7 +182,11 @@ class Group:
         with suppress(RuntimeError):  # of a store whose process is gone
             self._store.add(f"{_KEYS}/left", 1)
             deadline = time.monotonic() + _GOODBYE_S
-            while self._place.rank == 0 and self._store.add(f"{_KEYS}/left", 0) < self._place.world_size:
+            while (
+                self._place.rank == 0
+                and not self.is_broken
+                and self._store.add(f"{_KEYS}/left", 0) < self._place.world_size
+            ):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(0.01)

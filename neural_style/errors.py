@@ -81,6 +81,10 @@ class DeviceError(NeuralStyleError, RuntimeError):
     """A device is not there, or has too little memory."""
 
 
+class LostProcessError(NeuralStyleError, RuntimeError):
+    """Another of the processes that train together has ended before its time."""
+
+
 class EngineError(NeuralStyleError, RuntimeError):
     """An engine is not installed, or its output cannot be used."""
 

@@ -208,6 +208,7 @@ class Trainer(Process):
         self._model, self._datamodule = model, datamodule
         model.trainer = datamodule.trainer = self
         with (
+            self.told_of_loss(),
             run_settings(threads=self.threads, deterministic=self.deterministic),
             seeded(self.device, self.seed),
             ExitStack() as stack,
