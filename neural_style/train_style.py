@@ -146,6 +146,7 @@ def train_style(
         deterministic=where.deterministic,
     )
     data = _data(config, dataset, where)
+    data.trainer = trainer  # an epoch of several processes may be a step shorter
     curve = CurvePlugin(every_steps=where.note_every, tell=tell)
     model = _model(config, painting, vgg=vgg, where=where)
     total_steps = config.steps or (config.epochs or 1) * data.steps_per_epoch

@@ -80,7 +80,7 @@ def train(folder: Path, *, max_steps: int, model: Model | None = None) -> dict[s
         "weights": unwrapped(net).state_dict(),
         "written": written,
         "sampled": sampled,
-        "told": None if queue is None else [queue.get(), queue.empty(), queue.get(), queue.empty()],
+        "told": None if queue is None else [queue.get(), queue.get(), queue.empty()],
     }
 
 

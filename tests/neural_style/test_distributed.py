@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from neural_style.distributed import Place, Queue, unwrapped, wrapped
-from neural_style.errors import DeviceError, PluginError
-from neural_style.train import Trainer
+from neural_style.distributed import Place, Process, Queue, unwrapped, wrapped
+from neural_style.errors import DeviceError, LostProcessError, PluginError
+from neural_style.train import DataModule, Model, Trainer
+from neural_style.train_config import config_for
+from neural_style.train_style import train_style
 from tests.conftest import REPO
 from tests.neural_style import distributed_child
 
@@ -85,10 +88,10 @@ def test_the_first_alone_writes(two: list[dict[str, Any]]) -> None:
 @pytest.mark.slow
 def test_every_process_reads_what_the_first_put(two: list[dict[str, Any]]) -> None:
     for result in two:
-        first, was_empty, second, is_empty = result["told"]
+        first, second, is_empty = result["told"]
         assert first["accuracy"] == 0.75
         assert torch.equal(first["loss"], two[0]["told"][0]["loss"])
-        assert (was_empty, second, is_empty) == (False, "second", True)
+        assert (second, is_empty) == ("second", True)
 
 
 @pytest.mark.slow
@@ -148,6 +151,42 @@ def test_each_process_has_its_own_gpu(device: str, expected: str, monkeypatch: p
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert Trainer(max_steps=1, device=device).device == torch.device(expected)
+
+
+def test_an_epoch_of_several_processes_leaves_out_what_is_no_whole_batch(
+    pictures: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the learning rate falls over as many steps as there are."""
+
+    class EndedError(Exception):
+        pass
+
+    def fit(trainer: Trainer, model: Model, datamodule: DataModule) -> None:
+        schedules.append(trainer.plugins["schedule"].total_steps)
+        raise EndedError
+
+    schedules: list[int] = []
+    config = config_for({"features": "random", "crop": "center", "epochs": 5, "batch_size": 3})
+    monkeypatch.setattr(Trainer, "fit", fit)
+    monkeypatch.setenv("RANK", "0")
+    for world_size in ("1", "3"):
+        monkeypatch.setenv("WORLD_SIZE", world_size)
+        with pytest.raises(EndedError):
+            train_style(config, style=painting, dataset=pictures, output=tmp_path / "style.pth")
+    assert schedules == [10, 5]  # of four pictures
+
+
+def test_only_what_says_that_a_process_is_gone_is_taken_for_that() -> None:
+    process = Process("cpu")
+    with pytest.raises(RuntimeError, match="^gloo/tcp/pair: alone$"), process.told_of_loss():
+        raise RuntimeError("gloo/tcp/pair: alone")
+    process._group = SimpleNamespace(is_broken=False)  # type: ignore[assignment]
+    for fault in (RuntimeError("[x/gloo/tcp/pair.cc:1] Connection reset"), dist.DistBackendError("NCCL error")):
+        with pytest.raises(LostProcessError, match="this training has ended; .* start all"), process.told_of_loss():
+            raise fault
+    with pytest.raises(RuntimeError, match="^size mismatch$"), process.told_of_loss():
+        raise RuntimeError("size mismatch")
+    assert process._group.is_broken
 
 
 @pytest.fixture
