@@ -195,7 +195,7 @@ def put(*, files: tuple[Path, ...], folder: str | None, replace: bool) -> int:
 @click.argument("results", nargs=-1, metavar="[RESULT]...")
 @_with_store
 def status(*, results: tuple[str, ...]) -> int:
-    """Say which results still hold, and why the others do not; all of them unless some are named."""
+    """Say which results and trained models hold, and why the others do not; all of them unless some are named."""
     from pipeline.status import tell_status
 
     return tell_status(results, result=print_path, tell=tell)
@@ -242,8 +242,14 @@ def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--crop", type=click.Choice(["center", "random"]), help="[default: center]")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option("--compile", "compiled", is_flag=True, help="Let torch.compile fuse what it can.")
+@click.option("--nondeterministic", is_flag=True, help="Let CUDA take what is fastest, not what gives the same bits.")
+@click.option("--max-broken", type=click.IntRange(min=0), default=100, show_default=True, help="Broken pictures.")
 @click.option("--checkpoint-interval", "checkpoint_every", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--log-interval", "note_every", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--tensorboard", default="", metavar="FOLDER", help="Write the losses there, for TensorBoard.")
+@click.option("--sample", default="", metavar="NAME", help="Picture below images/ in S3, to style on the way.")
+@click.option("--sample-interval", "sample_every", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--publish", is_flag=True, help="Put the model into S3, too, below saved_models/.")
 @click.option("--force", is_flag=True, help="Train again what is up to date.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and why; train nothing.")

@@ -91,6 +91,29 @@ class ModelParameter(NameParameter):
         return model_file_name(super().normalize(x))
 
 
+class OptionalNameParameter(NameParameter):
+    """A name, or nothing."""
+
+    def normalize(self, x: str) -> str:
+        """Check the name, if there is one."""
+        return super().normalize(x) if x else ""
+
+
+class NewModelParameter(OptionalNameParameter):
+    """The name of a model that is yet to be trained: weights, whose suffix is ``.pth``."""
+
+    def normalize(self, x: str) -> str:
+        """Check the name and complete it.
+
+        Raises:
+            BadNameError: it has the suffix of something else.
+        """
+        name = super().normalize(x)
+        if name.lower().endswith(".onnx"):
+            raise BadNameError(f"{name!r} cannot name a trained model: weights end with .pth; leave the suffix out")
+        return name if not name or name.endswith(".pth") else f"{name}.pth"
+
+
 class DatasetParameter(NameParameter):
     """The name of a dataset."""
 

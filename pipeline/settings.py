@@ -174,6 +174,11 @@ def use(settings: Settings) -> Iterator[Settings]:
         _put_in_force(limits, style, journal)
 
 
+def is_one_of_several() -> bool:
+    """Whether `torchrun` started this process, among others that train together."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 _current: Settings | None = None
 
 

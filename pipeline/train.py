@@ -8,10 +8,14 @@ from dataclasses import asdict, dataclass
 
 from csci_utils.luigi.run import ExitStatus, build
 from neural_style.errors import SettingError
+from neural_style.train_cli import in_options
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
 from pipeline.style import tidy
-from pipeline.tasks.train import Train, TrainRequest, UploadTrained
+from pipeline.tasks.data import ContentImage, S3Input
+from pipeline.tasks.dataset import Dataset
+from pipeline.tasks.train import Train, UploadTrained
+from pipeline.tasks.train_request import TrainRequest
 
 Tell = Callable[[str], None]
 
@@ -26,6 +30,8 @@ class TrainJob:
         name: Of the model below ``saved_models/``; "" is the painting's.
         features: ``vgg16`` or ``random``.
         widths: Channels of the net, three numbers with commas between.
+        tensorboard: Folder of curves for TensorBoard; "" writes none.
+        sample: Name of a picture below ``images/`` to style on the way; "" styles none.
         publish: Put the model into S3, too.
         force: Train also what is up to date.
         dry_run: Only say what would be trained, and why.
@@ -51,8 +57,14 @@ class TrainJob:
     precision: str = "float32"
     crop: str | None = None
     device: str | None = None
+    compiled: bool = False
+    nondeterministic: bool = False
+    max_broken: int = 100
     checkpoint_every: int = 500
     note_every: int = 100
+    tensorboard: str = ""
+    sample: str = ""
+    sample_every: int = 500
     publish: bool = False
     force: bool = False
     dry_run: bool = False
@@ -77,20 +89,14 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
         raise PipelineError("--publish sends the model to S3, and --offline asks it nothing; leave one of them out")
     task = _task(job)
     wanted: TrainRequest = task.clone(UploadTrained) if job.publish else task
-    missing = [str(source.uri) for source in task.inputs() if source.look() is None]
-    for address in missing:
-        tell(f"error: {address} is not in S3; put it there with `put FILE... --as`, or correct the name")
+    missing = _missing(task)
+    for sentence in missing:
+        tell(f"error: {sentence}")
     if missing:
         return ExitStatus.INPUT_MISSING
-    reason = task.reason_to_train()
     is_there = wanted.complete()
     if job.dry_run:
-        verb = "publish" if job.publish and reason is None else "train"
-        tell(
-            f"up to date {task.local_model}"
-            if is_there
-            else f"would {verb} {task.local_model}: {reason or 'not there'}"
-        )
+        tell(_forecast(task, is_there=is_there))
         return ExitStatus.OK
     tidy()
     with progress.shown(total_bytes=0, total_pictures=0):
@@ -103,9 +109,24 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
     return outcome.exit_status
 
 
-def _forecast(task: Train, *, reason: str | None, is_there: bool) -> str:
+def _missing(task: Train) -> list[str]:
+    """Say what is not there to learn from, or to style on the way."""
+    sources: list[S3Input | Dataset] = [*task.inputs()]
+    if task.sample:
+        sources.append(task.clone(ContentImage, image=task.sample))
+    where = "is not here, and S3 is not to be asked" if settings.current().offline else "is not in S3"
+    found = []
+    for source in sources:
+        if source.look() is None:
+            holds = ", or has no pictures in it" if isinstance(source, Dataset) else ""
+            found.append(f"{source.uri} {where}{holds}; put it there with `put FILE... --as`, or correct the name")
+    return found
+
+
+def _forecast(task: Train, *, is_there: bool) -> str:
     if is_there:
         return f"up to date {task.local_model}"
+    reason = task.reason_to_train()
     return f"would publish {task.uri}" if reason is None else f"would train {task.local_model}: {reason}"
 
 
@@ -117,9 +138,9 @@ def _task(job: TrainJob) -> Train:
         given["widths"] = _widths(job.widths)
     task = Train(**given, forced=secrets.token_hex(8) if job.force else "")
     try:
-        task.config  # noqa: B018 - which is checked here, before anything is looked for
+        task.config, task.model  # noqa: B018 - which are checked here, before anything is looked for
     except SettingError as err:
-        raise PipelineError(str(err)) from err
+        raise PipelineError(in_options(str(err))) from err
     return task
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-import csci_utils.io
 from neural_style import train_style
 from neural_style.cli import main
 from neural_style.drawn import draw_scene
@@ -24,6 +21,7 @@ from neural_style.images import load_image
 from neural_style.painted_model import PaintedStyleModel
 from neural_style.stylize import Stylizer
 from neural_style.weights import load_weights
+from tests.faults import fill_disk
 
 Command = Callable[..., int]
 
@@ -132,7 +130,7 @@ def test_samples_lie_where_they_are_wanted_and_else_beside_the_weights(command, 
 
 
 def test_a_sample_that_cannot_be_made_ends_no_run(command, tmp_path, scene, capsys, monkeypatch):
-    fill_disk(monkeypatch, ".png")
+    fill_disk(monkeypatch, "*.png")
     assert command(f"--sample={scene}") == 0
     assert "warning: no sample after step 3: " in capsys.readouterr().err
     assert left(tmp_path / "out") == ["stripes.pth"]
@@ -328,41 +326,27 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew_unasked(command, compl
     assert goes_on_to_what_an_unbroken_run_makes(command, tmp_path, kept)
 
 
-def fill_disk(monkeypatch: pytest.MonkeyPatch, ending: str, *, good_writes: int = 0) -> None:
-    """Let the disk be full when files of an ending are brought to it, after so many of them."""
-    sync, seen = csci_utils.io.sync, []
-
-    def full(path: Path) -> None:
-        if path.name.endswith(ending):
-            seen.append(path)
-            if len(seen) > good_writes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        sync(path)
-
-    monkeypatch.setattr(csci_utils.io, "sync", full)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ending", "good_writes", "named", "left_behind"),
+    ("pattern", "good_writes", "named", "left_behind"),
     [
-        (".ckpt", 0, CHECKPOINTS[0], []),
-        (".ckpt", 1, CHECKPOINTS[1], CHECKPOINTS[:1]),
-        (".pth", 0, "stripes.pth", CHECKPOINTS),
-        (".json", 0, "report.json", CHECKPOINTS),
+        ("*.ckpt", 0, CHECKPOINTS[0], []),
+        ("*.ckpt", 1, CHECKPOINTS[1], CHECKPOINTS[:1]),
+        ("*.pth", 0, "stripes.pth", CHECKPOINTS),
+        ("*.json", 0, "report.json", CHECKPOINTS),
     ],
     ids=["first-checkpoint", "second-checkpoint", "weights", "report"],
 )
 def test_a_full_disk_is_one_sentence_and_costs_no_checkpoint(
-    command, complaint, tmp_path, monkeypatch, ending, good_writes, named, left_behind
+    command, complaint, tmp_path, monkeypatch, pattern, good_writes, named, left_behind
 ):
     kept, report = tmp_path / "kept", f"--report={tmp_path / 'report.json'}"
     with monkeypatch.context() as patch:
-        fill_disk(patch, ending, good_writes=good_writes)
+        fill_disk(patch, pattern, good_writes=good_writes)
         said = complaint(*to(kept), report)
     assert said.endswith(f"{named}: could not be written: No space left on device; free some and run it again")
     assert left(kept) == left_behind
-    assert left(tmp_path / "out") == (["stripes.pth"] if ending == ".json" else [])
+    assert left(tmp_path / "out") == (["stripes.pth"] if pattern == "*.json" else [])
     assert left(tmp_path) == ["kept", "out"]
     assert goes_on_to_what_an_unbroken_run_makes(command, tmp_path, kept)
 

@@ -23,6 +23,10 @@ from pipeline.console import LineHandler
 BUCKET = "pictures"
 ROOT = f"s3://{BUCKET}/styled"
 
+TRAIN = ("train", "-s", "wave.png", "-d", "few", "--features", "random", "--steps", "4", "--image-size", "64")
+SMALL = (*TRAIN, "--widths", "4,4,8", "--batch-size", "2", "--log-interval", "2", "--checkpoint-interval", "2")
+"""A training of four steps on `pictures`."""
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -109,6 +113,20 @@ def bucket(store: Bucket) -> Bucket:
     store.put_image("luigi.jpg")
     store.put_model("mosaic.pth")
     return store
+
+
+@pytest.fixture
+def pictures(store: Bucket) -> Iterator[Bucket]:
+    """A painting and a dataset of three pictures; of such small ones one thread learns faster than many."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    store.put_bytes("styles/wave.png", encoded_picture("wave.png", seed=7, size=(64, 64)))
+    for number in range(3):
+        store.put_bytes(f"datasets/few/{number}.png", encoded_picture("x.png", seed=number, size=(80, 72)))
+    yield store
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(autouse=True)
