@@ -1,4 +1,4 @@
-"""Which results still hold, and why the others do not."""
+"""Which results and trained models still hold, and why the others do not."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from pipeline.plan import LOOKERS
 from pipeline.records import Made, NoResultError, find_file, read_made, stylized_folder
 from pipeline.results import reason_to_make, results_below
 from pipeline.tasks.data import remembered, require_bucket
+from pipeline.trained import is_trained, trained_models, why_trained_again
 
 Tell = Callable[[str], None]
+Reason = str | OSError | None
+"""Why something does not hold, or why nobody can tell; None where it does."""
 
 
 def tell_status(names: Sequence[str], *, result: Callable[[str], None], tell: Tell) -> int:
-    """Say of each result whether it holds; none is changed.
+    """Say of each result and each trained model whether it holds; none is changed.
 
     Args:
-        names: Of results; none means all of them.
-        result: Called with the path of each result that holds.
+        names: Of results and trained models; none means all of them.
+        result: Called with the path of each that holds.
         tell: Called with each line for people.
 
     Returns:
@@ -32,25 +35,61 @@ def tell_status(names: Sequence[str], *, result: Callable[[str], None], tell: Te
     Raises:
         NoResultError: what was named is no result.
     """
-    paths = [find_file(name) for name in names] or results_below(stylized_folder())
+    named = [find_file(name) for name in names]
+    models = [path for path in named if is_trained(path)] if named else trained_models()
+    results = [path for path in named if path not in models] if named else results_below(stylized_folder())
+    told = _Told(result=result, tell=tell)
+    if results or not models:
+        none_here = f"no results below {stylized_folder()}"
+        told.all_of("results", _reasons_of_results(results), otherwise=none_here)
+    if models:
+        told.all_of("trained models", {path: _asked(why_trained_again, path) for path in models})
+    return told.status
+
+
+class _Told:
+    """Tells what holds, and keeps the exit status.
+
+    Attributes:
+        status: 0, or that of the worst failure to find out.
+    """
+
+    def __init__(self, *, result: Callable[[str], None], tell: Tell) -> None:
+        self.status = ExitStatus.OK
+        self._result, self._tell = result, tell
+
+    def all_of(self, kind: str, reasons: Mapping[Path, Reason], *, otherwise: str = "") -> None:
+        """Tell of each, and how many hold; or, of none, something else."""
+        for path, reason in reasons.items():
+            if isinstance(reason, OSError):
+                self._tell(f"cannot tell {path}: {reason}")
+                self.status = max(self.status, describe_failure(reason).status)
+            elif reason is not None:
+                self._tell(f"stale {path}: {reason}")
+            else:
+                self._tell(f"up to date {path}")
+                self._result(str(path))
+        num_current = sum(reason is None for reason in reasons.values())
+        self._tell(f"{num_current} of {len(reasons)} {kind} up to date" if reasons else otherwise)
+
+
+def _asked(why: Callable[[Path], str | None], path: Path) -> Reason:
+    try:
+        return why(path)
+    except OSError as err:
+        return err
+
+
+def _reasons_of_results(paths: Sequence[Path]) -> dict[Path, Reason]:
     found = {path: _read(path) for path in paths}
     objects = _look({source.uri for made in found.values() if made for source in made.sources.values()})
-    num_current, status = 0, ExitStatus.OK
+    reasons: dict[Path, Reason] = {}
     for path, made in found.items():
-        errors = [found for found in _inputs_of(made, objects) if isinstance(found, S3Error)]
-        if errors:
-            tell(f"cannot tell {path}: {errors[0]}")
-            status = max(status, describe_failure(errors[0]).status)
-            continue
-        reason = "it has no record of what it was made from" if made is None else _reason(made, objects)
-        if reason is None:
-            num_current += 1
-            tell(f"up to date {path}")
-            result(str(path))
-        else:
-            tell(f"stale {path}: {reason}")
-    tell(f"{num_current} of {len(found)} results up to date" if found else f"no results below {stylized_folder()}")
-    return status
+        error = next((each for each in _inputs_of(made, objects) if isinstance(each, S3Error)), None)
+        reasons[path] = error or (
+            "it has no record of what it was made from" if made is None else _reason(made, objects)
+        )
+    return reasons
 
 
 def _read(path: Path) -> Made | None:

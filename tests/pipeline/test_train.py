@@ -9,21 +9,9 @@ from csci_utils.s3 import S3Uri, client, delete, head
 from neural_style.train_config import config_for
 from neural_style.weights import load_weights, widths_of
 from pipeline.tasks.train import Train
-from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture
+from tests.pipeline.conftest import BUCKET, ROOT, SMALL, encoded_picture
 
 pytestmark = pytest.mark.slow
-
-TRAIN = ("train", "-s", "wave.png", "-d", "few", "--features", "random", "--steps", "4", "--image-size", "64")
-SMALL = (*TRAIN, "--widths", "4,4,8", "--batch-size", "2", "--log-interval", "2", "--checkpoint-interval", "2")
-
-
-@pytest.fixture
-def pictures(store):
-    """A painting and a dataset of three pictures."""
-    store.put_bytes("styles/wave.png", encoded_picture("wave.png", seed=7, size=(64, 64)))
-    for number in range(3):
-        store.put_bytes(f"datasets/few/{number}.png", encoded_picture("x.png", seed=number, size=(80, 72)))
-    return store
 
 
 def model(bucket, name: str = "wave.pth") -> Path:
@@ -95,7 +83,7 @@ def test_what_no_longer_holds_is_said_and_trained_again(pictures, run, change, r
 def test_another_configuration_is_another_model_and_force_trains_again(pictures, run):
     assert run(*SMALL)[0] == 0
     first = model(pictures).read_bytes()
-    assert "the configuration changed" in run(*SMALL, "--seed", "2", "--dry-run")[2][0]
+    assert "seed changed: 42 -> 2" in run(*SMALL, "--seed", "2", "--dry-run")[2][0]
     assert run(*SMALL, "--seed", "2")[0] == 0
     assert model(pictures).read_bytes() != first
     assert run(*SMALL, "--force")[0] == 0
@@ -117,31 +105,129 @@ def test_a_kill_between_model_and_record_in_s3_is_mended_by_the_next_run(picture
     assert head(S3Uri.parse(f"{ROOT}/saved_models/.wave.pth.training.json")) is not None
 
 
-@pytest.mark.parametrize(
-    ("options", "status", "said"),
-    [
-        (["-s", "none.png"], 20, "styles/none.png is not in S3"),
-        (["-d", "none"], 20, "datasets/none is not in S3"),
-        (["-d", "a/b"], 2, "'a/b' cannot name a dataset"),
-        (["--lr", "-1"], 2, "learning_rate: wanted a finite number above 0"),
-        (["--widths", "a,b"], 2, "--widths wants three whole numbers"),
-        (["--batch-size", "9"], 30, "wanted pictures for a batch of 9, found 3"),
-        (["--lr", "1e30", "--steps", "70"], 30, "learning rate"),
-        (["--device", "cuda"], 30, "the device 'cuda' is not there"),
-        (["--publish", "--offline"], 2, "--publish sends the model to S3"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_cannot_be_trained_is_one_sentence_and_leaves_nothing(pictures, run, options, status, said):
-    found, out, err = run(*SMALL, *options)
-    assert (found, out) == (status, []), err
-    assert said in err[-1]
-    assert not any("Traceback" in line for line in err)
-    assert not model(pictures).exists()
-
-
 def test_an_identity_is_what_changes_the_weights(store):
     one = Train("wave.png", "few", features="random", steps=4)
     assert one.config == config_for({"features": "random", "steps": 4})
-    assert one.task_id == Train("wave.png", "few", features="random", steps=4, device="cpu", note_every=7).task_id
+    elsewhere = {"device": "cpu", "note_every": 7, "compiled": True, "nondeterministic": True, "max_broken": 1}
+    kept = {"tensorboard": "curves", "sample": "luigi.jpg", "sample_every": 9, "checkpoint_every": 9}
+    assert one.task_id == Train("wave.png", "few", features="random", steps=4, **elsewhere, **kept).task_id
     assert one.task_id != Train("wave.png", "few", features="random", steps=5).task_id
+
+
+def test_samples_and_curves_are_kept_and_change_no_weights(pictures, run):
+    pytest.importorskip("tensorboard")
+    assert run(*SMALL)[0] == 0
+    plain = model(pictures).read_bytes()
+    pictures.put_image("holiday/luigi.jpg")
+    kept = ("--sample", "holiday/luigi.jpg", "--sample-interval", "3", "--tensorboard", "curves")
+    status, _, err = run(*SMALL, "--force", *kept)
+    assert (status, model(pictures).read_bytes()) == (0, plain), err
+    names = ["luigi.step-0000000003.png", "luigi.step-0000000004.png"]
+    assert sorted(path.name for path in (pictures.local / "samples" / "wave").iterdir()) == names
+    assert len(list(Path("curves", "wave").iterdir())) == 1
+
+
+def test_how_it_is_trained_reaches_the_training(pictures, run, monkeypatch):
+    from neural_style import train_style
+
+    asked = []
+
+    def stop(*_: object, where: train_style.Where, **__: object) -> None:
+        asked.append(where)
+        raise train_style.EngineError("enough")
+
+    monkeypatch.setattr(train_style, "train_style", stop)
+    options = ("--compile", "--nondeterministic", "--max-broken", "7", "--log-interval", "5")
+    assert run(*SMALL, *options)[0] == 30
+    (where,) = asked
+    assert (where.compiled, where.deterministic, where.max_broken, where.note_every) == (True, False, 7, 5)
+    assert (where.name, where.checkpoint_every) == ("wave", 2)
+
+
+def test_a_dry_run_tells_training_from_publishing(pictures, run):
+    would = f"style-pipeline: would train {model(pictures)}: not trained yet"
+    assert run(*SMALL, "--publish", "--dry-run") == (0, [], [would])
+    assert run(*SMALL)[0] == 0
+    assert run(*SMALL, "--publish", "--dry-run")[2] == [f"style-pipeline: would publish {ROOT}/saved_models/wave.pth"]
+    assert run(*SMALL, "--publish")[0] == 0
+    assert run(*SMALL, "--publish", "--dry-run")[2] == [f"style-pipeline: up to date {model(pictures)}"]
+
+
+def test_a_long_name_is_a_name(pictures, run):
+    name = f"folder/{'x' * 240}"
+    assert run(*SMALL, "--name", name)[1] == [str(model(pictures, f"{name}.pth"))]
+    assert run("status")[2][-1] == "style-pipeline: 1 of 1 trained models up to date"
+
+
+def test_a_suffix_is_added_to_what_has_another_dot(pictures, run):
+    assert run(*SMALL, "--name", "wave.v2")[1] == [str(model(pictures, "wave.v2.pth"))]
+
+
+# --- status
+
+
+def damage_record(bucket) -> None:
+    (bucket.local / "saved_models" / ".wave.pth.training.json").write_text('{"format": 1, "made_from": 3}')
+
+
+def name_another_bucket(bucket) -> None:
+    path = bucket.local / "saved_models" / ".wave.pth.training.json"
+    path.write_text(path.read_text().replace(f"{ROOT}/styles", "s3://elsewhere/styles"))
+
+
+def lose(bucket, name: str) -> None:
+    delete(S3Uri.parse(f"{ROOT}/{name}"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda b: b.put_bytes("styles/wave.png", encoded_picture("x.png", seed=8, size=(64, 64))), "style changed: "),
+        (lambda b: lose(b, "styles/wave.png"), "the style picture is gone"),
+        (lambda b: b.put_bytes("datasets/few/3.png", encoded_picture("x.png", seed=9)), "dataset changed: "),
+        (lambda b: [lose(b, f"datasets/few/{number}.png") for number in range(3)], "the dataset is gone"),
+        (lambda b: model(b).write_bytes(b"other"), "the file is not the one that was trained"),
+        (damage_record, "it has no whole record of what it was trained from"),
+        (name_another_bucket, f"it was trained from other places than {ROOT}"),
+    ],
+    ids=["style", "no-style", "dataset", "no-dataset", "file", "record", "bucket"],
+)
+def test_status_says_whether_a_trained_model_holds(pictures, run, change, reason):
+    assert run(*SMALL)[0] == 0
+    holds = [f"style-pipeline: up to date {model(pictures)}", "style-pipeline: 1 of 1 trained models up to date"]
+    assert run("status") == (0, [str(model(pictures))], holds)
+    change(pictures)
+    status, out, err = run("status", "saved_models/wave.pth")
+    assert (status, out, err[1:]) == (0, [], ["style-pipeline: 0 of 1 trained models up to date"])
+    assert err[0].startswith(f"style-pipeline: stale {model(pictures)}: {reason}")
+
+
+def test_status_says_that_training_gives_other_weights_by_now(pictures, run, monkeypatch):
+    assert run(*SMALL)[0] == 0
+    algorithm = record(pictures)["parameters"]["algorithm"]
+    for module in ("neural_style.train_config", "pipeline.tasks.train_request"):
+        monkeypatch.setattr(f"{module}.ALGORITHM", 99)
+    assert run("status")[2][0].endswith(f"wave.pth: algorithm changed: {algorithm} -> 99")
+
+
+def test_status_tells_results_and_models_apart(pictures, run):
+    pictures.put_image("luigi.jpg")
+    assert run(*SMALL, "--publish")[0] == 0
+    assert run("-i", "luigi.jpg", "-m", "wave")[0] == 0
+    status, out, err = run("status")
+    assert (status, out) == (0, [str(pictures.local / "stylized" / "wave" / "luigi.jpg"), str(model(pictures))])
+    assert [line.removeprefix("style-pipeline: ") for line in err[1::2]] == [
+        "1 of 1 results up to date",
+        "1 of 1 trained models up to date",
+    ]
+
+
+def test_status_does_not_guess_where_the_store_cannot_say(pictures, run):
+    assert run(*SMALL)[0] == 0
+    for number in range(3):
+        lose(pictures, f"datasets/few/{number}.png")
+    lose(pictures, "styles/wave.png")
+    client().delete_bucket(Bucket=BUCKET)
+    status, out, err = run("status")
+    assert (status, out) == (35, [])
+    assert err[0].startswith(f"style-pipeline: cannot tell {model(pictures)}: ")
