@@ -108,9 +108,9 @@ def train(args: argparse.Namespace, *, device: str) -> None:
     """
     config = _config(args)
     output = Path(args.save_model_dir, _file_name(args))
-    report = None if args.report is None else Path(args.report)
+    report, kept = _path(args.report), _path(args.checkpoint_model_dir)
     _make_folders(args)
-    for path in (output, report):
+    for path in (output, report, kept and kept / f"{output.stem}.ckpt"):
         if path is not None:
             _refuse_unwritable(path)
     from .train_style import train_style

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import resource
@@ -255,8 +256,17 @@ def test_what_cannot_be_learned_from_is_one_sentence(complaint, bad, tmp_path, m
 
 def test_what_cannot_be_written_is_known_before_anything_is_learned(complaint, tmp_path, monkeypatch):
     monkeypatch.setattr(PaintedStyleModel, "train_step", None)
-    (tmp_path / "out" / "stripes.pth").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", refuse)
+        assert complaint().endswith("stripes.pth: could not be written: Permission denied")
+        patch.setattr(Path, "touch", lambda path: refuse(path) if path.suffix == ".ckpt" else None)
+        assert complaint(*to(tmp_path)).endswith("stripes.ckpt: could not be written: Permission denied")
+    (tmp_path / "out" / "stripes.pth").mkdir()
     assert complaint().endswith("stripes.pth: wanted to write a file, found a folder of that name; remove or rename it")
+
+
+def refuse(path: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_an_epoch_may_end_with_a_smaller_batch(command, tmp_path):
