@@ -54,6 +54,7 @@ def checkpoint_of(step: int) -> str:
     return f"model.step-{step:010}.ckpt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 7, 12, 13, 59])
 def test_a_broken_run_goes_on_to_the_same_weights(
     tmp_path: Path, unbroken: dict[str, Any], step: int, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ def test_a_scene_has_any_size(width, height):
     assert draw_scene(width_px=width, height_px=height).shape == (height, width, 3)
 
 
+@pytest.mark.slow
 def test_the_painting_has_strokes_all_over_and_colours_far_apart():
     painting = draw_painting(width_px=256, height_px=256).astype(float)
     blocks = painting.reshape(16, 16, 16, 16, 3).std(axis=(1, 3)).mean(axis=-1)

@@ -198,6 +198,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(
         open_engine(tmp_path / f"model{suffix}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", TORCH_FREE)
 def test_modules_that_do_without_torch_import_none(module: str) -> None:
     code = (

@@ -435,6 +435,7 @@ def test_a_truncated_picture_is_refused(make_picture: MakePicture, kind: str, sh
         load_image(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_bytes_give_a_picture_or_one_sentence(
     make_picture: MakePicture, rng: np.random.Generator, kind: str

@@ -65,6 +65,7 @@ def apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((found - wanted).norm() / wanted.norm()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["oneDNN", "plain-torch"])
 def test_losses_and_gradient_are_the_published_loops(vgg, style, pair, published, monkeypatch, library):
     if library == "plain-torch":

@@ -81,6 +81,7 @@ def assert_same_losses(model: StyleModel, wanted, *, rel: float) -> None:
     assert model.metrics["loss"].item() == pytest.approx(wanted.total.item(), rel=rel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_pictures", [4, 1, 3], ids=["whole", "one", "smaller-last"])
 def test_the_first_step_is_the_published_loops(make_model, published, num_pictures):
     model = make_model()
@@ -152,6 +153,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(make_model):
     assert not torch.equal(first, trained(43))
 
 
+@pytest.mark.slow
 def test_the_weights_do_not_depend_on_which_thread_took_which_picture(make_model):
     torch.set_num_threads(2)
 

@@ -77,6 +77,7 @@ def left(folder: Path) -> list[str]:
 CHECKPOINTS = ["stripes.step-0000000002.ckpt", "stripes.step-0000000003.ckpt"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_weights_named_after_the_painting(command, tmp_path, capsys):
     assert command("--log-interval=2", f"--report={tmp_path / 'report.json'}") == 0
     out, err = capsys.readouterr()
@@ -212,6 +213,7 @@ def bad(tmp_path) -> Path:
 VGG = "--features=vgg16"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -26,6 +26,7 @@ def trained(tmp_path, pictures, painting):
     return train
 
 
+@pytest.mark.slow
 def test_a_painting_becomes_weights_that_style_pictures(trained):
     told: list[int] = []
     output, done = trained(tell=lambda step, _losses: told.append(step))
@@ -40,6 +41,7 @@ def test_a_painting_becomes_weights_that_style_pictures(trained):
     assert done.curve[3]["style_loss"] > 0  # and of those after them
 
 
+@pytest.mark.slow
 def test_the_same_configuration_gives_the_same_weights_and_another_seed_others(trained):
     files = []
     for seed in (1, 1, 2):
@@ -48,6 +50,7 @@ def test_the_same_configuration_gives_the_same_weights_and_another_seed_others(t
     assert files[0] == files[1] != files[2]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint(trained, tmp_path):
     config = replace(SMALL, steps=62)
     whole, _ = trained(config)
@@ -73,6 +76,7 @@ def test_a_run_goes_on_from_its_checkpoint(trained, tmp_path):
     assert [note["step"] for note in done.curve] == [20, 40, 60, 62]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_painting_is_refused(trained, tmp_path, pictures):
     where = replace(HERE, checkpoint_folder=tmp_path / "kept")
     config = replace(SMALL, steps=2)

@@ -24,6 +24,7 @@ def test_a_picture_and_a_model_become_a_result_whose_path_is_all_of_stdout(bucke
     assert os.path.isfile(out[0])
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_says_so(bucket, run):
     first = run("-i", "luigi.jpg", "-m", "mosaic")
     before = {name: (bucket.local / name).stat().st_mtime_ns for name in bucket.files()}
@@ -38,6 +39,7 @@ def test_style_is_the_default_command(bucket, run):
     assert run("style", "-i", "luigi.jpg", "-m", "mosaic")[:2] == first[:2]
 
 
+@pytest.mark.slow
 def test_every_picture_meets_every_model(bucket, run):
     bucket.put_image("sea.png", seed=2)
     bucket.put_model("candy.pth", seed=2)
@@ -65,6 +67,7 @@ def test_two_workers_make_what_one_makes(bucket, tmp_path):
     assert len(made[0]) == 3
 
 
+@pytest.mark.slow
 def test_another_picture_of_the_same_name_is_styled_anew(bucket, run):
     run("-i", "luigi.jpg", "-m", "mosaic")
     bucket.put_image("luigi.jpg", seed=5)
@@ -243,6 +246,7 @@ def luigi_sections(monkeypatch):
     return sections
 
 
+@pytest.mark.slow
 def test_luigi_cfg_names_the_picture_and_the_model_of_a_call_without_any(bucket, run, luigi_sections):
     luigi_sections["Stylize"] = {"image": "luigi.jpg", "model": "mosaic"}
     assert run()[:2] == (0, [str(bucket.local / "stylized" / "mosaic" / "luigi.jpg")])
@@ -341,6 +345,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content", "sentence"), FAILURES.values(), ids=FAILURES)
 def test_what_cannot_be_used_is_status_30_in_one_line(bucket, run, name, content, sentence):
     bucket.put_bytes(name, content())
@@ -366,6 +371,7 @@ def test_a_device_that_is_not_there_is_status_30(bucket, run, device):
     assert device in err[0]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_status_30_and_leaves_nothing(bucket, run, monkeypatch):
     import errno
 
@@ -379,6 +385,7 @@ def test_a_full_disk_is_status_30_and_leaves_nothing(bucket, run, monkeypatch):
     assert not [file for file in bucket.files() if file.startswith("stylized")]
 
 
+@pytest.mark.slow
 def test_each_failure_is_named_where_several_were_asked_for(bucket, run):
     bucket.put_bytes("images/broken.jpg", b"hello")
     bucket.put_image("sea.jpg")
@@ -398,6 +405,7 @@ def test_a_defect_of_ours_is_status_40_and_keeps_its_traceback(bucket, run, monk
     assert "defect" in err[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"])
 def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(bucket, run, monkeypatch, number, status):
     from neural_style.stylize import Stylizer
@@ -413,6 +421,7 @@ def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(bucket, run
     assert not [file for file in bucket.files() if file.startswith("stylized")]
 
 
+@pytest.mark.slow
 def test_scratch_of_a_dead_process_is_swept_at_the_start(bucket, run):
     dead = subprocess.run(
         [sys.executable, "-c", "from csci_utils.io import scratch_path; print(scratch_path('luigi.jpg').name)"],

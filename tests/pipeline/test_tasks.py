@@ -186,6 +186,7 @@ def spoil(bucket, what: str) -> None:
             result.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "same_result"),
     [
@@ -238,6 +239,7 @@ def test_quality_bears_on_lossy_results_only(store):
     assert Stylize(image="cat.png", model="mosaic", quality=50).complete()
 
 
+@pytest.mark.slow
 def test_max_side_shrinks_first_and_is_part_of_the_name(bucket):
     task = Stylize(image="luigi.jpg", model="mosaic", max_side=16)
     assert made(task) == ExitStatus.OK
@@ -246,6 +248,7 @@ def test_max_side_shrinks_first_and_is_part_of_the_name(bucket):
         assert image.size == (16, 12)
 
 
+@pytest.mark.slow
 def test_the_result_is_what_the_net_alone_makes(store):
     from neural_style.images import load_image
     from neural_style.stylize import Stylizer
@@ -327,6 +330,7 @@ def test_a_net_is_loaded_once_for_many_pictures(bucket, monkeypatch):
     assert (outcome.exit_status, len(outcome.done), len(loads)) == (ExitStatus.OK, 2, 1)
 
 
+@pytest.mark.slow
 def test_a_net_of_other_bytes_than_were_fetched_is_neither_used_nor_kept(bucket, monkeypatch):
     """Another run puts other weights in the place between the fetch and the load of this one."""
     from pipeline.tasks import stylize
