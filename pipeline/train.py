@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -99,6 +100,7 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
         tell(_forecast(task, is_there=is_there))
         return ExitStatus.OK
     tidy()
+    logging.getLogger("pipeline.tasks.train").setLevel(logging.INFO)  # the losses: a run is long
     with progress.shown(total_bytes=0, total_pictures=0):
         outcome = build([wanted], log_level="ERROR")
     for failure in outcome.failures.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ _CHECKPOINTS = ".training"
 SAMPLES = "samples"
 """Folder below the local root where the sample pictures of a training lie, in one of the model's name."""
 _SHORT = 40
+
+log = logging.getLogger(__name__)
 
 
 class Train(TrainRequest):
@@ -107,6 +110,7 @@ class Train(TrainRequest):
                 output=Path(scratch),
                 vgg=vgg,
                 where=replace(where, checkpoint_folder=checkpoints),
+                tell=_tell_losses,
                 on_step=self._show,
             )
             if not (copy.holds(style.local_path) and dataset.still_holds(brought)):
@@ -182,6 +186,10 @@ class Train(TrainRequest):
 def _fetch(source: Mirrored) -> CopyRecord:
     """Bring an object here, or trust the copy that is here, where S3 is not to be asked."""
     return fetch(source.uri, source.local_path, on_bytes=progress.add_bytes, offline=settings.current().offline)
+
+
+def _tell_losses(step: int, losses: Mapping[str, float]) -> None:
+    log.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in losses.items()))
 
 
 class UploadTrained(TrainRequest):

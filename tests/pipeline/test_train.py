@@ -25,6 +25,9 @@ def record(bucket) -> dict:
 def test_a_painting_and_a_dataset_become_a_model_with_its_record(pictures, run):
     status, out, err = run(*SMALL)
     assert (status, out) == (0, [str(model(pictures))]), err
+    assert [line.split(", ")[0].rpartition(" ")[0] for line in err if "loss" in line] == [
+        f"style-pipeline: info: step {step}: loss" for step in (2, 4)
+    ]
     assert widths_of(load_weights(model(pictures))) == (4, 4, 8)
     found = record(pictures)
     assert found["made_from"]["style"]["uri"] == f"{ROOT}/styles/wave.png"
