@@ -32,6 +32,10 @@ class RequirementsError(DepsError, ValueError):
     """A requirements file has a line that is no requirement."""
 
 
+class NotInstalledError(DepsError, LookupError):
+    """A name that was asked for is not where it was looked for."""
+
+
 class InterpreterError(DepsError, OSError):
     """An interpreter or a folder that was named cannot be looked into."""
 

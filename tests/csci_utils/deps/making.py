@@ -32,6 +32,7 @@ def make_dist(
     version: str = "1.0",
     *,
     requires: Sequence[str] = (),
+    extras: Sequence[str] = (),
     files: Sequence[str] = (),
     direct_url: Any = None,
     folder: str | None = None,
@@ -40,6 +41,7 @@ def make_dist(
     path = site / (folder or f"{name.replace('-', '_')}-{version}.dist-info")
     path.mkdir(parents=True)
     lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {each}" for each in requires)]
+    lines += [f"Provides-Extra: {each}" for each in extras]
     (path / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, "", "Name: not a field any more\n"]))
     (path / "INSTALLER").write_text("pip\n")
     (path / "RECORD").write_text("".join(f"{each},,\n" for each in [*files, f"{path.name}/METADATA"]))

@@ -1,0 +1,120 @@
+"""Who requires whom: distributions as nodes, requirements as edges, each compared with what is there.
+
+An extra counts where it is asked for and nowhere else: the requirements of `moto[server]` stand below whoever asks for
+`moto[server]`. A requirement whose marker is false is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeVar
+
+State = Literal["ok", "missing", "conflict", "unknown"]
+Feature = tuple[str, str]
+"""A name and one of its extras; the empty extra is the distribution itself."""
+Request = tuple[str, frozenset[str]]
+"""A name, and the extras that it is asked for with."""
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One name in the graph.
+
+    Attributes:
+        name: in normal form.
+        spelled: as its metadata writes it; of what is missing, as its first requirement does.
+        version: what is there; None where nothing says it, or it is missing.
+        missing: whether it is required and not there.
+        known: whether what it requires is known.
+        extras: those that somebody asks for.
+        declared: the sections of the Pipfile that name it.
+        problems: what is wrong with it, one sentence each.
+    """
+
+    name: str
+    spelled: str
+    version: str | None = None
+    missing: bool = False
+    known: bool = True
+    extras: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """One requirement.
+
+    Attributes:
+        source: who requires.
+        target: what is required.
+        required: the versions, empty for any; `@ URL` for an address.
+        installed: the version that is there, or None.
+        state: `ok`; `missing`; `conflict` where another version is there; `unknown` where they cannot be compared.
+        extras: those of the target that are asked for.
+        by_extras: those of the source that bring it; empty if it is always required.
+        marker: as written, or None.
+        cycle: whether it is part of a circle.
+    """
+
+    source: str
+    target: str
+    required: str
+    installed: str | None
+    state: State
+    extras: tuple[str, ...] = ()
+    by_extras: tuple[str, ...] = ()
+    marker: str | None = None
+    cycle: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Names and requirements.
+
+    Attributes:
+        nodes: by name, in the order of names.
+        edges: in the order of source, target, extras and versions.
+        tops: what nothing else requires, with the extras that the Pipfile asks for; one of each circle that nothing
+            outside of it requires.
+        implied: by feature, the extras that it stands for: `all` may be `server` and `client`; always itself.
+    """
+
+    nodes: Mapping[str, Node]
+    edges: tuple[Edge, ...]
+    tops: tuple[Request, ...]
+    implied: Mapping[Feature, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def _out(self) -> dict[str, list[Edge]]:
+        return _grouped((each.source, each) for each in self.edges)
+
+    @cached_property
+    def _into(self) -> dict[str, list[Edge]]:
+        return _grouped((each.target, each) for each in self.edges)
+
+    def wanted(self, name: str, extras: Iterable[str]) -> frozenset[str]:
+        """Give all extras that a request for some stands for."""
+        return frozenset(part for each in ("", *extras) for part in self.implied.get((name, each), {each}))
+
+    def below(self, name: str, extras: Iterable[str]) -> list[Edge]:
+        """Give what a distribution requires when it is asked for with these extras."""
+        wanted = self.wanted(name, extras)
+        return [each for each in self._out.get(name, []) if not each.by_extras or wanted & set(each.by_extras)]
+
+    def above(self, name: str, extras: Iterable[str]) -> list[Edge]:
+        """Give who requires a distribution; with extras, only who asks for one of them."""
+        some = set(extras)
+        edges = self._into.get(name, [])
+        return [each for each in edges if not some or some & self.wanted(name, each.extras)]
+
+
+def _grouped(pairs: Iterable[tuple[str, Thing]]) -> dict[str, list[Thing]]:
+    found: dict[str, list[Thing]] = {}
+    for key, thing in pairs:
+        found.setdefault(key, []).append(thing)
+    return found

@@ -1,0 +1,169 @@
+"""The dependency tree of an environment or of the lock: what is required against what is there."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from csci_utils.deps.environments import Place, find_places, place_of, read_environment
+from csci_utils.deps.errors import DepsError, InterpreterError, LockfileError, NotInstalledError, ProjectNotFoundError
+from csci_utils.deps.facts import Environment, normal_name
+from csci_utils.deps.graph import Graph
+from csci_utils.deps.graph import Request as Wish
+from csci_utils.deps.graph_building import build_graph
+from csci_utils.deps.graph_packages import environment_packages, lock_packages
+from csci_utils.deps.options import Request, tell, with_request
+from csci_utils.deps.project import Project
+from csci_utils.deps.tree_lines import Step, lines_of, walk_down, walk_up
+
+
+def environment_graph(environment: Environment, project: Project | None = None) -> Graph:
+    """Give the graph of what an environment finds.
+
+    Args:
+        environment: where it is installed.
+        project: whose Pipfile asks for it, where this is the project's own environment.
+    """
+    declared = project.declared if project is not None and environment.kind == "pipenv" else ()
+    return build_graph(environment_packages(environment, declared), markers_of(environment))
+
+
+def lock_graph(project: Project, environment: Environment | None) -> tuple[Graph, list[str]]:
+    """Give the graph of what a project's lock would install here, and what the user should know.
+
+    Raises:
+        LockfileError: there is no lock, or it cannot be read.
+    """
+    if project.lock is None:
+        raise LockfileError(project.lock_problem or f"{project.folder}: wanted a lock, found no Pipfile; make one")
+    markers = markers_of(environment)
+    packages, remarks = lock_packages(project.lock, environment, markers, project.declared)
+    return build_graph(packages, markers), remarks
+
+
+def markers_of(environment: Environment | None) -> dict[str, str]:
+    """Give all values that markers are compared with; this Python's where an environment cannot be asked."""
+    from packaging.markers import default_environment
+
+    ours = {key: str(value) for key, value in default_environment().items()}
+    if environment is None or environment.markers:
+        return ours | dict(environment.markers if environment else {})
+    version = environment.version
+    return ours | ({"python_version": version, "python_full_version": f"{version}.0"} if version else {})
+
+
+@click.command()
+@with_request
+@click.argument("names", nargs=-1, metavar="[NAME[EXTRA]]...")
+@click.option("--why", multiple=True, metavar="NAME", help="Upwards: who requires it, up to what nothing requires.")
+@click.option("--lock", is_flag=True, help="The lock instead of what is installed.")
+@click.option("--depth", type=click.IntRange(min=0), metavar="N", help="How many levels below the first.")
+def command(request: Request, *, names: tuple[str, ...], why: tuple[str, ...], lock: bool, depth: int | None) -> int:
+    """Show the dependency tree: what each requires, with what is installed, conflicts and circles marked with !.
+
+    Looked at is what --python names, else the project's pipenv environment, else the main interpreter. A lock names no
+    requirements: with --lock those of each locked version are taken from that environment, where it has this version.
+    """
+    if names and why:
+        raise click.UsageError("wanted names to go down from or --why to go up from, found both; leave out one")
+    project = _project(request, needed=lock)
+    environment = _environment(request, project)
+    if lock and project is not None:
+        graph, remarks = lock_graph(project, environment)
+    else:
+        graph, remarks = environment_graph(environment, project), []
+    for remark in [*_unasked(environment), *remarks]:
+        tell(remark)
+    place = f"the lock as {environment.label} knows it" if lock else environment.label
+    tops = [_wish(graph, name, place) for name in why or names] or list(graph.tops)
+    steps = list((walk_up if why else walk_down)(graph, tops, depth=depth))
+    for remark in _problems(graph, steps):
+        tell(remark)
+    request.answer(_data(graph, steps, environment, lock=lock), lines_of(graph, steps, up=bool(why)))
+    return 0
+
+
+def _project(request: Request, *, needed: bool) -> Project | None:
+    try:
+        return request.read_project()
+    except ProjectNotFoundError:
+        if needed or request.project is not None:
+            raise
+        return None
+    except DepsError as err:
+        if needed:
+            raise
+        tell(f"{err}; until then its pipenv environment cannot be found")
+        return None
+
+
+def _environment(request: Request, project: Project | None) -> Environment:
+    if len(request.pythons) > 1:
+        raise click.UsageError(f"wanted one --python, found {len(request.pythons)}; look at one after the other")
+    if request.pythons:
+        place = place_of(request.pythons[0])
+    else:
+        places, remarks = find_places(project, conda=False)
+        place = _own(places)
+        if project is not None and place.kind != "pipenv":
+            for remark in remarks:
+                tell(f"{remark}; this is {place.label}")
+    environment = read_environment(place, timeout_s=request.timeout_s)
+    for problem in environment.problems:
+        tell(problem)
+    return environment
+
+
+def _own(places: Sequence[Place]) -> Place:
+    found = {each.kind: each for each in places}
+    if not found:
+        raise InterpreterError("wanted an environment, found no Python on the path; name one with --python")
+    return found.get("pipenv") or found["main"]
+
+
+def _unasked(environment: Environment) -> Iterable[str]:
+    if not environment.markers:
+        values = markers_of(environment)
+        yield (
+            f"{environment.label}: no interpreter to ask, so markers are compared with "
+            f"Python {values['python_version']} on {values['sys_platform']}"
+        )
+
+
+def _wish(graph: Graph, text: str, place: str) -> Wish:
+    """Read `name` or `name[extra,extra]`, in whatever spelling."""
+    match = re.fullmatch(r"\s*([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?\s*", text)
+    name = normal_name(match[1]) if match else ""
+    if match is None or name not in graph.nodes:
+        close = difflib.get_close_matches(name, graph.nodes, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see what there is: tree --depth 0"
+        raise NotInstalledError(f"wanted a name in {place}, found no {text!r}; {hint}")
+    return name, frozenset(normal_name(each) for each in (match[2] or "").split(",") if each.strip())
+
+
+def _problems(graph: Graph, steps: Sequence[Step]) -> Iterable[str]:
+    shown = {step.name for step in steps}
+    for name, node in graph.nodes.items():
+        if name in shown:
+            yield from (f"{node.spelled}: {problem}" for problem in node.problems)
+
+
+def _data(graph: Graph, steps: Sequence[Step], environment: Environment, *, lock: bool) -> Mapping[str, Any]:
+    shown = {step.name for step in steps}
+    walked = {step.edge for step in steps if step.edge is not None}
+    return {
+        "of": "lock" if lock else "environment",
+        "environment": {
+            "label": environment.label,
+            "kind": environment.kind,
+            "python": environment.python,
+            "version": environment.version,
+        },
+        "tops": list(dict.fromkeys(step.name for step in steps if step.level == 0)),
+        "nodes": [node for name, node in graph.nodes.items() if name in shown],
+        "edges": [edge for edge in graph.edges if edge in walked],
+    }
