@@ -19,6 +19,7 @@ COMMANDS = {
     "where": "What is installed where, side by side, and what differs.",
     "tree": "What requires what: required against installed, conflicts and circles.",
     "table": "Which of conda, pip and pipenv have a name, at which version; as CSV, too.",
+    "venn": "A picture of how their names overlap.",
 }
 """Each subcommand is the module of its name in this package, whose `command` is one of click's."""
 

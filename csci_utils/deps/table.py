@@ -64,6 +64,18 @@ def columns_of(project: Project, environments: Sequence[Environment]) -> list[Co
     return [_conda_column(environments), *found]
 
 
+def read_columns(request: Request) -> tuple[Project, list[Column]]:
+    """Read the project and its columns, and tell what the user should know of them.
+
+    Raises:
+        DepsError: there is no project, or something that was named cannot be read.
+    """
+    project = request.read_project()
+    if project.lock_problem:
+        tell(f"{project.lock_problem}; until then the Pipfile's own entries are shown")
+    return project, columns_of(project, request.read_environments(None))
+
+
 def csv_of(found: Sequence[Column]) -> str:
     """Write columns as CSV: a heading, then a record a name in order; an empty field where it is missing."""
     text = io.StringIO(newline="")
@@ -158,10 +170,7 @@ def command(request: Request, *, as_csv: bool) -> int:
     """  # noqa: D301 -- click's mark for a paragraph that is not wrapped
     if as_csv and request.as_json:
         raise click.UsageError("wanted --csv or --json, found both; leave one out")
-    project = request.read_project()
-    if project.lock_problem:
-        tell(f"{project.lock_problem}; until then the Pipfile's own entries are shown")
-    found = columns_of(project, request.read_environments(None))
+    _, found = read_columns(request)
     lines = csv_of(found).removesuffix("\n").split("\n") if as_csv else _lines(found)
     request.answer(_data(found), lines)
     return 0
