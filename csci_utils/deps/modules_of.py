@@ -1,0 +1,109 @@
+"""From what is imported to the distribution that brings it: by the environment, else by known and likely names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from csci_utils.deps.aliases import ALIASES
+from csci_utils.deps.facts import Environment, normal_name
+
+_STUBS_OF_PYTHON = frozenset({"_typeshed", "__main__"})
+_LIKELY = ("{}", "python-{}", "{}-python", "py{}", "py-{}", "{}-py", "{}-client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What brings an import.
+
+    Attributes:
+        by: distributions, in normal form, each of which does; never empty.
+        guessed: whether that is by its name alone; then no environment has it.
+    """
+
+    by: tuple[str, ...]
+    guessed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modules:
+    """What is known of imports and distributions.
+
+    Attributes:
+        environment: the project's, with modules, or None.
+        named: by the project's settings, dotted name to distribution.
+        expected: names that a guess may hit: those that are declared or locked.
+    """
+
+    environment: Environment | None
+    named: Mapping[str, str]
+    expected: frozenset[str]
+
+    @cached_property
+    def _installed(self) -> Mapping[str, tuple[str, ...]]:
+        """Dotted name, and that of each namespace above it, to what brings it."""
+        found: dict[str, list[str]] = {}
+        for each in self.environment.active().values() if self.environment else ():
+            for module in each.modules or ():
+                for name in (module, *(f"{above}." for above in _above(module))):
+                    found.setdefault(name, []).append(each.name)
+        return {name: tuple(dict.fromkeys(brought)) for name, brought in found.items()}
+
+    def is_standard(self, module: str) -> bool:
+        """Tell whether Python itself brings an import."""
+        known = self.environment.stdlib if self.environment and self.environment.stdlib else sys.stdlib_module_names
+        first = module.partition(".")[0]
+        return first in known or first in _STUBS_OF_PYTHON
+
+    def bring(self, module: str, name: str | None = None) -> Brought:
+        """Tell what brings an import.
+
+        Args:
+            module: dotted.
+            name: what is taken from it, which may be a module of its own: `storage` of `google.cloud`.
+        """
+        names = list(_from_the_longest(f"{module}.{name}" if name and name != "*" else module))
+        for each in names:
+            if each in self.named:
+                return Brought(by=(normal_name(self.named[each]),))
+        for each in names:
+            if each in self._installed:
+                return Brought(by=self._installed[each])
+        namespace = f"{module}."  # nothing but a namespace is imported: any part of it will do
+        if namespace in self._installed and not name:
+            return Brought(by=self._installed[namespace])
+        return self._guess(names)
+
+    def _guess(self, names: list[str]) -> Brought:
+        """Take a known name, else one that is declared or locked and looks like it, else the import's own."""
+        for each in names:
+            if each in ALIASES:
+                return Brought(by=ALIASES[each], guessed=True)
+        for each in names:
+            likely = [normal_name(form.format(each)) for form in _LIKELY]
+            hits = tuple(each for each in likely if each in self.expected)
+            if hits:
+                return Brought(by=hits, guessed=True)
+        return Brought(by=(normal_name(names[-1]),), guessed=True)
+
+    def of(self, distribution: str) -> tuple[str, ...]:
+        """Give what a distribution is likely imported as: as installed, else by known names and its own."""
+        found = self.environment.active().get(distribution) if self.environment else None
+        if found is not None and found.modules:
+            return found.modules
+        known = [module for module, brought in ALIASES.items() if distribution in brought]
+        named = [module for module, brought in self.named.items() if normal_name(brought) == distribution]
+        return tuple(dict.fromkeys([*named, *known, distribution.replace("-", "_")]))
+
+
+def _from_the_longest(module: str) -> Iterator[str]:
+    yield module
+    yield from _above(module)
+
+
+def _above(module: str) -> Iterable[str]:
+    """Give what a dotted name lies below, the nearest first."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
