@@ -36,6 +36,10 @@ class NotInstalledError(DepsError, LookupError):
     """A name that was asked for is not where it was looked for."""
 
 
+class SettingsError(DepsError, ValueError):
+    """A project's `[tool.csci_utils.deps]` holds something that nothing reads."""
+
+
 class InterpreterError(DepsError, OSError):
     """An interpreter or a folder that was named cannot be looked into."""
 

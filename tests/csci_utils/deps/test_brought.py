@@ -1,0 +1,48 @@
+"""What a declaration brings besides itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from csci_utils.deps.brought import applies, brought_by, requirement_of
+from tests.csci_utils.deps.checking import environment_with
+
+
+def brought(folder, wanted, **requires):
+    installed = dict.fromkeys(requires, ())
+    environment = environment_with(folder, installed, **requires)
+    return brought_by([(name, ()) if isinstance(name, str) else name for name in wanted], environment)
+
+
+def test_requirements_of_requirements_are_followed(tmp_path):
+    found = brought(tmp_path, ["a"], a=["B_b>1", "c"], c=["d (>=2)"], d=[], x=["y"])
+    assert found == {"b-b": ["a"], "c": ["a"], "d": ["c"]}
+
+
+def test_circles_end(tmp_path):
+    assert brought(tmp_path, ["a"], a=["b"], b=["a", "b"]) == {"b": ["a", "b"], "a": ["b"]}
+
+
+def test_extras_are_followed_where_they_are_wanted(tmp_path):
+    requires = {"a": ["b[fast]", 'z ; extra == "all"'], "b": ['c ; extra == "fast"', 'd ; extra == "slow"']}
+    assert brought(tmp_path / "1", ["a"], **requires).keys() == {"b", "c"}
+    assert brought(tmp_path / "2", [("a", ("all",))], **requires).keys() == {"b", "c", "z"}
+
+
+def test_markers_are_the_environments(tmp_path):
+    environment = environment_with(tmp_path, {"a": ()}, a=["old ; python_version < '3'", "win ; os_name == 'nt'"])
+    there = dataclasses.replace(environment, markers={"python_version": "2.7", "os_name": "nt"})
+    assert brought_by([("a", ())], environment) == {}
+    assert brought_by([("a", ())], there) == {"old": ["a"], "win": ["a"]}
+
+
+def test_what_is_missing_or_no_requirement_brings_nothing(tmp_path):
+    assert brought(tmp_path, ["a", "gone"], a=["not a requirement", "b"]) == {"b": ["a"]}
+    assert requirement_of("!") is None
+
+
+@pytest.mark.parametrize("marker", [None, "no marker", "extra == 'x' or unknown_name == '1'"])
+def test_what_cannot_be_told_applies(marker):
+    assert applies(marker, {})

@@ -1,0 +1,484 @@
+"""What `check` finds, kind by kind, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from csci_utils.deps.check import check
+from csci_utils.deps.cli import exit_status
+from csci_utils.deps.project import read_project
+from tests.csci_utils.deps.checking import environment_with, found, write, write_lock
+from tests.csci_utils.deps.making import PROJECTS, PUBLIC, make_dist, make_program, make_venv
+
+PIPFILE = "[packages]\nflask = '*'\n\n[dev-packages]\npytest = '*'\n"
+USES = {"app.py": "import flask\n", "tests/test_app.py": "import pytest, app\n"}
+INSTALLED = {"flask": ["flask/__init__.py"], "pytest": ["pytest/__init__.py"], "werkzeug": ["werkzeug/__init__.py"]}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """One that is in order."""
+    write(tmp_path / "p", {"Pipfile": PIPFILE, **USES})
+    write_lock(tmp_path / "p", {"flask": "1.0", "werkzeug": "1.0"}, {"pytest": "1.0", "pluggy": "1.0"})
+    return tmp_path / "p"
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return environment_with(tmp_path / "site", INSTALLED, flask=["werkzeug"], pytest=["pluggy"])
+
+
+def the_finding(folder, environment=None):
+    (only,) = check(read_project(folder), environment).findings
+    return only
+
+
+def test_a_project_in_order_has_nothing_to_mend(project, environment):
+    assert found(project, environment) == []
+    assert found(project) == []
+
+
+def test_what_is_imported_and_not_declared_breaks_ci(project, environment):
+    write(project, {"app.py": "import flask\n\nimport yaml\n", "b.py": "def f(): import yaml\n"})
+    for each in (the_finding(project, environment), the_finding(project)):
+        assert (each.kind, each.name, each.file, each.line) == ("undeclared", "pyyaml", project / "app.py", 3)
+        assert each.breaks_ci
+        assert each.mend == "pipenv install pyyaml"
+        assert "it is imported, and nothing declared brings it as yaml; so does one more file (a guess" in each.sentence
+
+
+def test_what_is_installed_by_chance_is_not_declared(project, tmp_path, environment):
+    environment = environment_with(tmp_path / "site", {"django": ["django/__init__.py"]})
+    write(project, {"app.py": "import flask, django\n"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.sentence) == (
+        "undeclared",
+        "django",
+        "it is imported, and nothing declared brings it",
+    )
+
+
+def test_what_tests_lack_is_for_developers(project, environment):
+    write(project, {"tests/test_app.py": "import pytest, yaml\n"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.breaks_ci, only.mend) == ("undeclared", True, "pipenv install --dev pyyaml")
+
+
+def test_what_only_developers_have_breaks_the_package(project, environment):
+    write(project, {"app.py": "import flask\nimport pytest\n"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.line, only.mend) == ("dev-only", "pytest", 2, "pipenv install pytest")
+    assert only.sentence == "the package imports it, and dev-packages declares it for developers only"
+
+
+def test_what_only_something_for_developers_brings_breaks_the_package(project, tmp_path):
+    environment = environment_with(
+        tmp_path / "site", {**INSTALLED, "pluggy": ["pluggy.py"]}, flask=["werkzeug"], pytest=["pluggy"]
+    )
+    write(project, {"app.py": "import flask, pluggy\n"})
+    assert the_finding(project, environment).kind == "dev-only"
+    assert "only pytest for developers brings it" in the_finding(project, environment).sentence
+    assert found(project) == [("dev-only", "pluggy")]
+
+
+def test_what_only_another_brings_is_told_and_does_not_break_ci(project, environment):
+    write(project, {"app.py": "import flask\nfrom werkzeug.x import y\n"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.breaks_ci) == ("transitive", "werkzeug", False)
+    assert only.sentence == "it is imported and not declared; only flask brings it"
+    assert the_finding(project).sentence.startswith("it is imported and not declared; only the lock brings it")
+
+
+def test_a_stale_lock_brings_nothing(project, environment):
+    write(project, {"Pipfile": PIPFILE.replace("flask = '*'\n", "")})
+    assert found(project, environment) == [("undeclared", "flask"), ("stale-lock", "Pipfile.lock")]
+    assert found(project) == [("undeclared", "flask"), ("stale-lock", "Pipfile.lock")]
+
+
+def test_what_nothing_uses_is_told_and_does_not_break_ci(project, environment):
+    write(project, {"app.py": "", "Makefile": "test:\n\tpytest\n", "tests/test_app.py": ""})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.line, only.breaks_ci) == ("unused", "flask", 2, False)
+    assert only.mend == "pipenv uninstall flask"
+    write(project, {"Makefile": "", "app.py": "try:\n  import flask\nexcept ImportError:\n  pass\n"})
+    only = the_finding(project, environment)
+    assert (only.name, only.mend) == ("pytest", "pipenv uninstall --dev pytest")
+
+
+def test_what_is_declared_and_not_installed_is_told(project, tmp_path):
+    only = the_finding(project, environment_with(tmp_path / "site", {"flask": ["flask.py"]}))
+    assert (only.kind, only.name, only.line, only.breaks_ci) == ("not-installed", "pytest", 5, False)
+    assert only.mend == "pipenv sync --dev"
+    assert only.sentence == f"it is declared, and not in the environment {tmp_path}/site"
+
+
+def test_what_is_for_another_platform_need_not_be_installed(project, tmp_path, environment):
+    line = "pywin32 = {version = '*', sys_platform = \"== 'win32'\"}\n"
+    write(project, {"Pipfile": PIPFILE.replace("\n\n", f"\n{line}\n")})
+    write_lock(project, {"flask": "1.0", "pywin32": "1.0"}, {"pytest": "1.0"})
+    assert found(project, environment) == []
+    assert found(project) == []
+    write(project, {"app.py": "import flask, os\nif os.name == 'odd':\n  import win32api\n"})
+    assert found(project) == []
+
+
+def test_another_version_than_the_locks_is_told(project, tmp_path, environment):
+    write_lock(project, {"flask": "1.0.0", "werkzeug": "2.0"}, {"pytest": "1.0", "werkzeug": "2.1"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.breaks_ci) == ("version-installed", "werkzeug", False)
+    assert (only.file, only.sentence) == (project / "Pipfile.lock", "2.0 is locked, and 1.0 is installed")
+    assert '"werkzeug"' in only.file.read_text().splitlines()[only.line - 1]
+    write_lock(project, {"flask": "1.0.0", "werkzeug": "2.0"}, {"pytest": "1.0", "werkzeug": "1"})
+    assert found(project, environment) == []
+    write_lock(project, {"flask": "1.0.0", "werkzeug": "2.0"}, {"pytest": "1.0"})
+    lock = json.loads((project / "Pipfile.lock").read_text())
+    lock["default"]["werkzeug"]["markers"] = "os_name == 'odd'"
+    (project / "Pipfile.lock").write_text(json.dumps(lock))
+    assert found(project, environment) == []
+
+
+def test_a_local_version_is_that_version(project, tmp_path):
+    files = {"flask==1.0+cpu": ["flask.py"], "pytest": ["pytest.py"]}
+    assert found(project, environment_with(tmp_path / "other", files)) == []
+
+
+def test_a_lock_with_another_version_than_is_declared_breaks_ci(project, environment):
+    write(project, {"Pipfile": PIPFILE.replace("flask = '*'", "flask = '>=2'")})
+    write_lock(project, {"flask": "1.0"}, {"pytest": "1.0"})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.line, only.breaks_ci) == ("version-locked", "flask", 2, True)
+    assert (only.sentence, only.mend) == (">=2 is declared, and the lock has 1.0", "pipenv lock")
+
+
+def test_a_lock_that_lacks_an_entry_breaks_ci(project, environment):
+    write_lock(project, {"flask": "1.0"}, {})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.line) == ("stale-lock", "pytest", 5)
+
+
+@pytest.mark.parametrize(
+    ("lock", "sentence"),
+    [
+        (None, "wanted a lock, found none"),
+        ('{"_meta": {"pipfile-spec": 5}}', "wanted a lock of specification 6, found 5"),
+        ("{", "wanted JSON, found "),
+    ],
+    ids=["missing", "old", "broken"],
+)
+def test_a_lock_that_cannot_be_read_breaks_ci(project, environment, lock, sentence):
+    (project / "Pipfile.lock").unlink()
+    write(project, {"Pipfile.lock": lock} if lock else {})
+    only = the_finding(project, environment)
+    assert (only.kind, only.name, only.mend, only.breaks_ci) == ("stale-lock", "Pipfile.lock", "pipenv lock", True)
+    assert sentence in only.sentence
+
+
+SETUP = "from setuptools import setup\nsetup(name='Our_App', python_requires='{}', install_requires=['flask<3,>=2'])\n"
+
+
+def pythons(folder, *, pipfile=None, lock=None, setup=None):
+    requires = f"[requires]\npython_version = '{pipfile}'\n" if pipfile else ""
+    write(folder, {"Pipfile": PIPFILE + requires} | ({"setup.py": SETUP.format(setup)} if setup else {}))
+    write_lock(folder, {"flask": "1.0"}, {"pytest": "1.0"}, {"python_version": lock} if lock else {})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ({"pipfile": "3.11", "lock": "3.11", "setup": ">=3.9"}, []),
+        ({"pipfile": "3.11", "lock": "3.11", "setup": ">=3.11.4"}, []),
+        ({"pipfile": "3.8", "lock": "3.8", "setup": ">=3.9"}, ["requires"]),
+        ({"pipfile": "3.11", "lock": "3.10"}, ["lock"]),
+        ({"lock": "3.10"}, ["lock"]),
+        ({"setup": "3.9 or so"}, ["python_requires"]),
+    ],
+)
+def test_pythons_that_exclude_each_other_break_ci(project, said, names):
+    findings = check(read_project(pythons(project, **said)), None).findings
+    assert [(each.kind, each.name, each.breaks_ci) for each in findings] == [("python", name, True) for name in names]
+    assert all(each.line for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"pipfile": "2.7", "lock": "2.7"}, "the Pipfile wants Python 2.7, and the environment has 3."),
+        ({"setup": "<3"}, "the package wants Python <3, and the environment has 3."),
+    ],
+)
+def test_an_environment_of_another_python_is_found(project, tmp_path, said, sentence):
+    from csci_utils.deps.environments import place_of, read_environment
+
+    make_venv(tmp_path / "venv")
+    environment = read_environment(place_of(str(tmp_path / "venv")), modules=True)
+    findings = check(read_project(pythons(project, **said)), environment).findings
+    (only,) = [each for each in findings if each.kind == "python"]
+    assert only.name == "environment"
+    assert only.sentence.startswith(sentence)
+
+
+def test_sources_that_do_not_parse_are_told_and_the_others_are_read(project, environment):
+    write(project, {"broken.py": "import flask\nprint 'x'\n", "odd.py": b"x = '\xff'\n", "b.py": "import yaml\n"})
+    findings = check(read_project(project), environment).findings
+    assert [(each.kind, each.name, each.breaks_ci) for each in findings] == [
+        ("undeclared", "pyyaml", True),
+        ("unparsed", "broken.py", False),
+        ("unparsed", "odd.py", False),
+    ]
+    assert (findings[1].line, findings[1].file) == (2, project / "broken.py")
+
+
+def test_exceptions_leave_findings_out_and_are_told_when_needless(project, environment):
+    exception = "[[tool.csci_utils.deps.exceptions]]\nname = '{}'\nreason = 'it is {}'\n"
+    text = exception.format("PyYAML", "there") + exception.format("django", "gone")
+    write(project, {"app.py": "import flask, yaml\n", "pyproject.toml": text})
+    report = check(read_project(project), environment)
+    assert report.findings == ()
+    assert {reason: len(left_out) for reason, left_out in report.accepted.items()} == {
+        "it is there": 1,
+        "it is gone": 0,
+    }
+    assert report.remarks == ("an exception in pyproject.toml is for nothing that is found (it is gone); remove it",)
+    assert check(read_project(project), None).remarks == ()
+
+
+def test_type_checkers_need_what_they_read_and_nobody_else_does(project, environment, tmp_path):
+    write(project, {"app.py": "import flask\nif TYPE_CHECKING:\n  import pytest, mypy_boto3_s3\n"})
+    assert found(project, environment) == []
+    write(project, {"Pipfile": PIPFILE + "mypy = '*'\n", "mypy.ini": "[mypy]\n"})
+    write_lock(project, {"flask": "1.0"}, {"pytest": "1.0", "mypy": "1.0"})
+    only = the_finding(project)
+    assert (only.kind, only.name, only.mend) == ("undeclared", "mypy-boto3-s3", "pipenv install --dev mypy-boto3-s3")
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [("", ["cython"]), ("[build-system]\nrequires = ['setuptools', 'Cython>=3']\n", [])],
+    ids=["undeclared", "declared"],
+)
+def test_what_builds_the_package_is_declared_for_the_build(project, build, names):
+    write(project, {"setup.py": "import setuptools, wheel\nimport cython\n", "pyproject.toml": build})
+    assert [each.name for each in check(read_project(project), None).findings] == names
+
+
+def test_the_projects_own_modules_are_no_libraries(project, environment):
+    write(
+        project,
+        {
+            "src/pkg/__init__.py": "from pkg.made_later import x\nfrom . import y\n",
+            "space/ours/mod.py": "import app, pkg, space.ours.mod, tests.making\nfrom space.ours import mod\n",
+            "scripts/run.py": "import helper\n",
+            "scripts/helper.py": "import flask\n",
+            "tests/unit/test_x.py": "import making\n",
+            "tests/making.py": "",
+        },
+    )
+    assert found(project, environment) == []
+    write(project, {"scripts/werkzeug.py": "", "scripts/run.py": "import werkzeug\n"})
+    assert found(project, environment) == [("transitive", "werkzeug")]  # the name of a library that is locked
+
+
+def installing_itself(
+    folder,
+    *,
+    pipfile="",
+    requires=("flask>=2,<3", "jinja2"),
+    extras="{'web': ['celery', 'our-app[db]'], 'db': ['sqlalchemy']}",
+):
+    setup = f"setup(name='Our_App', install_requires={list(requires)}, extras_require={extras})\n"
+    itself = "[packages]\nour-app = {path = '.', editable = true, extras = ['web']}\n"
+    write(folder, {"Pipfile": itself + pipfile, "setup.py": setup, "tests/test_app.py": ""})
+    write_lock(folder, {"our-app": "0", "flask": "2.0", "jinja2": "1", "celery": "1", "sqlalchemy": "1"})
+    return folder
+
+
+def test_a_project_that_installs_itself_has_what_its_package_requires(project):
+    write(project, {"app.py": "import flask, jinja2, celery, sqlalchemy, our_app\n", "our_app.py": ""})
+    assert found(installing_itself(project)) == []
+
+
+def test_what_its_package_requires_and_nothing_imports_is_unused(project):
+    write(project, {"app.py": "import flask, celery, sqlalchemy\n"})
+    only = the_finding(installing_itself(project))
+    assert (only.kind, only.name, only.file, only.mend) == (
+        "unused",
+        "jinja2",
+        project / "setup.py",
+        "remove it from setup.py",
+    )
+    assert only.line == 1
+
+
+def test_a_pipfile_that_repeats_its_package_has_to_repeat_all_that_is_imported(project):
+    write(project, {"app.py": "import flask, jinja2, celery, sqlalchemy\n"})
+    installing_itself(project, pipfile="jinja2 = '*'\ncelery = '*'\nsqlalchemy = '*'\n")
+    only = the_finding(project)
+    assert (only.kind, only.name, only.mend) == ("transitive", "flask", "pipenv install 'flask>=2,<3'")
+    assert only.sentence.startswith("it is imported and not declared; only our-app brings it")
+
+
+def test_what_setup_py_requires_is_no_help_where_the_pipfile_does_not_install_the_project(project, environment):
+    write(project, {"setup.py": SETUP.format(">=3.9"), "Pipfile": PIPFILE.replace("flask = '*'\n", "")})
+    write(project, {"app.py": "import flask, werkzeug\n"})
+    write_lock(project, {}, {"pytest": "1.0"})
+    flask, werkzeug = check(read_project(project), environment).findings
+    assert (flask.kind, flask.mend) == ("undeclared", "pipenv install 'flask>=2,<3'")
+    assert "(setup.py requires it, and is not what CI installs from)" in flask.sentence
+    assert (werkzeug.kind, werkzeug.name) == ("undeclared", "werkzeug")
+
+
+def test_what_setup_py_computes_is_taken_from_what_is_installed(project, tmp_path):
+    requires = ["flask>=2", 'celery ; extra == "web"', 'odd ; extra == "other"']
+    files = {"flask==2.0": ["flask.py"], "our-app==0": ["our_app.py"], "celery": ["celery.py"], "odd": ["odd.py"]}
+    environment = environment_with(tmp_path / "site", files, **{"our-app": requires})
+    write(project, {"app.py": "import flask, celery, odd\n"})
+    installing_itself(project, extras="f()", requires=())
+    assert found(project, environment) == [("undeclared", "odd")]
+
+
+def test_what_a_repository_installs_goes_by_its_own_name(project, tmp_path):
+    environment_with(tmp_path / "site", INSTALLED)
+    origin = {"url": "https://host/x/Odd.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    make_dist(tmp_path / "site", "real-name", files=["real.py"], direct_url=origin)
+    environment = environment_with(tmp_path / "site", {})
+    write(
+        project,
+        {
+            "Pipfile": PIPFILE.replace("\n\n", "\nodd = {git = 'https://host/x/Odd'}\n\n"),
+            "app.py": "import flask, real\n",
+        },
+    )
+    write_lock(project, {"flask": "1.0", "odd": "1"}, {"pytest": "1.0"})
+    assert found(project, environment) == []
+
+
+def test_a_folder_with_only_requirements_is_checked_and_says_so(tmp_path, capsys):
+    write(
+        tmp_path,
+        {
+            "requirements.txt": "flask\nDjango\n",
+            "requirements-dev.txt": "-r requirements.txt\npytest\n",
+            "app.py": "import flask, yaml, pytest\n",
+            "tests/test_a.py": "import pytest, httpx\n",
+        },
+    )
+    assert exit_status(["check", "--project", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split(". Mend: ")[1] for line in out.splitlines()] == [
+        "write httpx into requirements-dev.txt",
+        "write pyyaml into requirements.txt",
+        "write pytest into requirements.txt",
+        "remove it from requirements.txt",
+    ]
+    assert "no Pipfile, so its requirements.txt is taken" in err
+    assert f"no environment below {tmp_path}, so what is installed is not looked at" in err
+
+
+def test_a_folder_with_only_requirements_may_have_an_environment_beside(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    site = make_venv(tmp_path / ".venv")
+    environment_with(site, {"flask": ["flask.py"]})
+    write(tmp_path, {"requirements.txt": "flask\n", "app.py": "import flask\n"})
+    assert exit_status(["check", "--project", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "nothing found: 1 sources import 1 distributions\n"
+    assert "no environment" not in err
+
+
+def test_without_an_environment_it_says_so_and_goes_on(project, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setenv("WORKON_HOME", str(tmp_path / "none"))
+    write(project, {"app.py": "import flask, yaml\n"})
+    assert exit_status(["check", "--project", str(project)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("app.py:1: undeclared: pyyaml: ")
+    assert "no pipenv environment at " in err
+    assert "a guess; make it: pipenv sync --dev" in err
+
+
+def test_an_environment_that_cannot_be_asked_is_read_as_it_lies(project, capsys, monkeypatch):
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    site = make_venv(project / ".venv")
+    environment_with(site, INSTALLED, flask=["werkzeug"])
+    (project / ".venv" / "bin" / "python").unlink()
+    make_program(project / ".venv" / "bin" / "python", "exit 3")
+    monkeypatch.setenv("PIPENV_VENV_IN_PROJECT", "1")
+    write(project, {"app.py": "import flask, werkzeug\n"})
+    assert exit_status(["check", "--project", str(project)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(
+        "app.py:1: transitive: werkzeug: it is imported and not declared; only flask brings it. Mend:"
+    )
+    assert "ended with status 3" in err
+
+
+def test_an_active_environment_is_that_of_a_folder_with_only_requirements(tmp_path, capsys, monkeypatch):
+    environment_with(make_venv(tmp_path / "active"), {"flask": ["flask.py"]})
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "active"))
+    write(tmp_path / "p", {"requirements.txt": "flask\nclick\n", "app.py": "import flask, click\n"})
+    assert exit_status(["check", "--project", str(tmp_path / "p")]) == 0
+    only = "requirements.txt:2: not-installed: click: it is declared, and not in the environment"
+    assert capsys.readouterr().out.startswith(f"{only} {tmp_path}/active. Mend: pip install -r requirements.txt")
+
+
+def test_json_holds_the_same(project, capsys, monkeypatch, tmp_path):
+    site = make_venv(tmp_path / "venv")
+    environment_with(site, INSTALLED)
+    write(project, {"app.py": "import flask, yaml\n"})
+    arguments = ["check", "--project", str(project), "--python", str(tmp_path / "venv"), "--python", "/gone", "--json"]
+    assert exit_status(arguments) == 1
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert (data["environment"], data["sources"]) == (str(tmp_path / "venv"), 2)
+    (only,) = data["findings"]
+    assert only.keys() == {"kind", "name", "file", "line", "sentence", "mend", "breaks_ci"}
+    assert (only["file"], only["line"], only["breaks_ci"]) == (str(project / "app.py"), 1, True)
+    assert "only the first --python is looked at" in err
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"Pipfile": "[packages\n"}, "Pipfile: wanted TOML"),
+        ({"pyproject.toml": "[tool.csci_utils.deps]\nx = 1\n"}, "pyproject.toml: wanted development, package"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(project, capsys, files, sentence):
+    assert exit_status(["check", "--project", str(write(project, files))]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err.splitlines()[-1]
+
+
+IMPORTS = {
+    "aimmo": "import aimmo, django_autoconfig, kubernetes.client, eventlet, docker\n",
+    "misp-modules": "import numpy, dns.resolver, requests, pymisp, yara, PIL.Image, SPARQLWrapper, jinja2, pyonyphe\n",
+    "paperless-ngx": "import django.db, PIL, sklearn, whoosh, fuzzywuzzy, uvicorn, pdfminer.high_level, click\n"
+    "import django_q\nfrom backports import zoneinfo\n",
+    "pipenv": "",
+    "pymisp": "import pymisp, pydeep\n",
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_public_projects_import_is_known_by_name(name, tmp_path):
+    """Their locks hold some of their entries; each that lacks is found, and nothing else but what nothing imports."""
+    for file in ("Pipfile", "Pipfile.lock"):
+        write(tmp_path, {file: (PROJECTS / name / file).read_bytes()})
+    write(tmp_path, {"app.py": IMPORTS[name], "tests/test_app.py": "import pytest\n" if name != "pymisp" else ""})
+    project = read_project(tmp_path)
+    lacking = {("stale-lock", each.name) for each in project.declared if not project.locked(each.name)}
+    others = set(found(tmp_path)) - lacking
+    assert set(found(tmp_path)) >= lacking
+    assert {kind for kind, _ in others} <= {"unused"}
+
+
+def test_help_says_what_breaks_ci(capsys):
+    assert exit_status(["check", "--help"]) == 0
+    out = capsys.readouterr().out
+    breaking, told = out.split("Told as well, and no reason for status 1:")
+    assert "undeclared " in breaking
+    assert "unused " in told
