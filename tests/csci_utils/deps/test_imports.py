@@ -164,6 +164,17 @@ def test_a_source_that_is_no_python_says_where(source, line):
     assert line is None or parsed.line == line
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("NUL"), RecursionError(), MemoryError()], ids=lambda each: type(each).__name__
+)
+def test_what_parsers_of_other_pythons_raise_is_a_problem_too(monkeypatch, error):
+    def fail(source):
+        raise error
+
+    monkeypatch.setattr(imports.ast, "parse", fail)
+    assert parse_imports(b"", markers={}).problem == (str(error) or "it is nested too deeply")
+
+
 def test_a_long_chain_of_conditions_is_no_problem():
     chain = (
         "if a: pass\n"
