@@ -60,10 +60,11 @@ soak: setup setup-swift ## What is too long for every run: the same code at full
 	$(BIN)/python -m pytest --soak -m soak -v 2>&1 | tee docs/soak.txt
 
 .PHONY: lint
-lint: setup ## Ruff, mypy, and whether the lock names an index
+lint: setup ## Ruff, mypy, and whether Pipfile and lock have all that is imported
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m csci_utils.deps check
 
 .PHONY: format
 format: setup ## Format and mend what can be mended

@@ -37,6 +37,7 @@ setup(
     package_data={"csci_utils": ["py.typed"], "neural_style": ["py.typed"], "pipeline": ["py.typed"]},
     install_requires=[
         "boto3>=1.44,<2",
+        "botocore>=1.44,<2",
         "click>=8.5,<9",
         "numpy>=2.0,<3",
         "pillow>=13.0,<14",
