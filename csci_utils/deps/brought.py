@@ -64,7 +64,7 @@ def applies(marker: object, markers: Mapping[str, str], extra: str = "") -> bool
     if marker is None:
         return True
     try:
-        return Marker(str(marker)).evaluate({**markers, "extra": extra})
+        return (marker if isinstance(marker, Marker) else Marker(str(marker))).evaluate({**markers, "extra": extra})
     except (InvalidMarker, UndefinedEnvironmentName, ValueError):
         return True
 

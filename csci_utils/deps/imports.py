@@ -21,6 +21,13 @@ LARGEST_SOURCE_BYTES = 8 * 2**20
 """Parsing takes about two hundred times the size of a source in memory; nobody writes one that big by hand."""
 LONGEST_WORD = 200
 
+_DECIDING = (
+    *(ast.If, ast.Try, ast.TryStar, ast.With, ast.AsyncWith),
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda),
+)
+"""Statements that say how much is needed what they hold, or whether a function holds it."""
+_LEAVES = (ast.Name, ast.expr_context, ast.operator)
+
 _MISSING = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 _BY_NAME: Mapping[str, Need] = {
     "import_module": "required",
@@ -124,10 +131,12 @@ def _found_in(tree: ast.Module, markers: Mapping[str, str]) -> Iterator[Import |
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str) and _is_word(node.value):
                 yield node.value
-        elif not isinstance(node, ast.Name):
+        elif isinstance(node, _DECIDING):
+            left += _below(node, around, markers)
+        elif not isinstance(node, _LEAVES):
             if isinstance(node, ast.Call):
                 yield from _imported_by_name(node, around)
-            left += _below(node, around, markers)
+            left += [(each, around) for each in ast.iter_child_nodes(node)]
 
 
 def _below(node: ast.AST, around: _Around, markers: Mapping[str, str]) -> Iterator[tuple[ast.AST, _Around]]:
@@ -137,10 +146,9 @@ def _below(node: ast.AST, around: _Around, markers: Mapping[str, str]) -> Iterat
         yield from _tried(node, around)
     elif isinstance(node, (ast.With, ast.AsyncWith)) and any(_suppresses(each.context_expr) for each in node.items):
         yield from ((each, around.but("optional")) for each in ast.iter_child_nodes(node))
-    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        yield from ((each, _Around(around.need, True)) for each in ast.iter_child_nodes(node))
     else:
-        yield from ((each, around) for each in ast.iter_child_nodes(node))
+        inner = _Around(around.need, around.inside or not isinstance(node, (ast.With, ast.AsyncWith)))
+        yield from ((each, inner) for each in ast.iter_child_nodes(node))
 
 
 def _branches(node: ast.If, around: _Around, markers: Mapping[str, str]) -> Iterator[tuple[ast.AST, _Around]]:

@@ -17,7 +17,7 @@ from csci_utils.deps.check import check
 from csci_utils.deps.cli import exit_status
 from csci_utils.deps.environments import place_of, read_environment
 from csci_utils.deps.facts import normal_name
-from csci_utils.deps.imports import read_imports
+from csci_utils.deps.imports import parse_imports
 from csci_utils.deps.project import read_project
 from csci_utils.deps.sources import read_tree
 from tests.conftest import REPO
@@ -50,12 +50,12 @@ def read_once(monkeypatch):
 
 
 def _read_once(path, *, markers):
-    return _parsed(path, json.dumps(dict(markers)))
+    return _parsed(path.read_bytes(), json.dumps(dict(markers)))
 
 
 @cache
-def _parsed(path, markers):
-    return read_imports(path, markers=json.loads(markers))
+def _parsed(source, markers):
+    return parse_imports(source, markers=json.loads(markers))
 
 
 @cache
@@ -86,7 +86,7 @@ def without(folder, name):
     return folder
 
 
-def test_nothing_is_found_here(environment):
+def test_nothing_is_found_here(environment, read_once):
     report = check(read_project(REPO), environment)
     assert report.findings == ()
     assert report.remarks == ()
