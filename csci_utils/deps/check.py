@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from csci_utils.deps.findings import BREAKING, KINDS, Finding, finding
 from csci_utils.deps.options import Request, tell, with_request
 from csci_utils.deps.pipenv_venv import venv_of
 from csci_utils.deps.project import Project
+
+if TYPE_CHECKING:
+    from csci_utils.deps.check_facts import Facts
 
 _NO_ENVIRONMENT = "so what is installed is not looked at, and what brings an import is told by names: a guess"
 
@@ -60,10 +64,16 @@ def check(project: Project, environment: Environment | None) -> Report:
         RequirementsError: its requirements for developers cannot be read.
     """
     from csci_utils.deps.check_facts import read_facts
+
+    return report_of(read_facts(project, environment))
+
+
+def report_of(facts: Facts) -> Report:
+    """Compare what was read."""
     from csci_utils.deps.check_imports import check_unused, check_uses, uses_of
     from csci_utils.deps.check_lock import check_installed, check_lock, check_pythons
 
-    facts = read_facts(project, environment)
+    folder, environment = facts.project.folder, facts.environment
     uses = uses_of(facts)
     found = [
         *check_uses(facts, uses),
@@ -71,18 +81,18 @@ def check(project: Project, environment: Environment | None) -> Report:
         *check_pythons(facts),
         *check_unused(facts, uses),
         *check_installed(facts),
-        *_unparsed(project.folder, {name: (each.problem, each.line) for name, each in facts.parsed.items()}),
+        *_unparsed(folder, {name: (each.problem, each.line) for name, each in facts.parsed.items()}),
     ]
     accepted: dict[str, tuple[Finding, ...]] = {each.reason: () for each in facts.settings.exceptions}
     left = []
     for each in sorted(found, key=lambda each: (not each.breaks_ci, list(KINDS).index(each.kind), each.name)):
-        reason = next((e.reason for e in facts.settings.exceptions if e.covers(each, folder=project.folder)), None)
+        reason = next((e.reason for e in facts.settings.exceptions if e.covers(each, folder=folder)), None)
         if reason is None:
             left.append(each)
         else:
             accepted[reason] += (each,)
     return Report(
-        folder=project.folder,
+        folder=folder,
         environment=environment.prefix if environment else None,
         sources=len(facts.parsed),
         imported=len(uses),

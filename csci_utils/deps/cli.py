@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "What CI will miss: imports against Pipfile, lock and environment.",
     "table": "Which of conda, pip and pipenv have a name, at which version; as CSV, too.",
     "venn": "A picture of how their names overlap.",
+    "one": "All about one dependency, and whether that agrees.",
 }
 """Each subcommand is the module of its name in this package, whose `command` is one of click's."""
 

@@ -107,10 +107,10 @@ def _pipenv_columns(project: Project) -> Iterator[Column]:
     file = project.pipfile.path if project.pipfile else project.requirements
     if project.lock is not None:
         file = project.lock.path
-        entries = [(each.section, each.name, _locked(each)) for each in project.lock.entries]
+        entries = [(each.section, each.name, locked_text(each)) for each in project.lock.entries]
     else:
         entries = [
-            (_LOCKED_IN.get(each.section, each.section), each.name, _declared(each)) for each in project.declared
+            (_LOCKED_IN.get(each.section, each.section), each.name, declared_text(each)) for each in project.declared
         ]
     sections: dict[str, dict[str, str]] = {"default": {}, "develop": {}}
     for section, name, cell in entries:
@@ -133,11 +133,13 @@ def _place(environment: Environment) -> str:
     return f"{environment.python or environment.prefix} (Python {environment.version or 'unknown'})"
 
 
-def _locked(entry: Locked) -> str:
+def locked_text(entry: Locked) -> str:
+    """Give the version of an entry, else where it comes from, `*` if the lock says neither."""
     return entry.version or _from(entry) or "*"
 
 
-def _declared(entry: Declared) -> str:
+def declared_text(entry: Declared) -> str:
+    """Give where an entry is to come from, else the versions that are wanted, `*` for any."""
     return _from(entry) or entry.specifier or "*"
 
 
