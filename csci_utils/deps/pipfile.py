@@ -63,6 +63,9 @@ def digests(pipfile: Pipfile) -> tuple[str, ...]:
     The first is that of today's pipenv, which compares names in their normal form; the second that of the pipenv
     before, which took them as they stand. A Pipfile without a `[[source]]` is counted with pipenv's own; where pip's
     configuration names further indexes, pipenv counts those in too, and another machine finds such a lock stale.
+
+    Raises:
+        PipfileError: a table that holds no requirements is of no kind that pipenv reads.
     """
     from plette import Pipfile as Model
     from plette.pipfiles import DEFAULT_SOURCE_TOML
@@ -74,7 +77,13 @@ def digests(pipfile: Pipfile) -> tuple[str, ...]:
         name: {normal_name(key): value for key, value in table.items()} if name not in NO_PACKAGES else table
         for name, table in data.items()
     }
-    return tuple(str(Model(each).get_hash().value) for each in (normal, data))
+    try:
+        return tuple(str(Model(each).get_hash().value) for each in (normal, data))
+    except (ValueError, TypeError, AttributeError, KeyError) as err:  # what it raises depends on what it stumbles over
+        tables = ", ".join(f"[{name}]" for name in NO_PACKAGES if name in data)
+        raise PipfileError(
+            f"{pipfile.path}: wanted {tables} as pipenv reads them, found what it does not ({err}); mend that"
+        ) from err
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], str]:

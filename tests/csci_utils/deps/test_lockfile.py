@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from csci_utils.deps.errors import LockfileError
+from csci_utils.deps.errors import LockfileError, PipfileError
 from csci_utils.deps.lockfile import in_step, read_lock
 from csci_utils.deps.pipfile import read_pipfile
 from tests.conftest import REPO
@@ -48,6 +48,14 @@ def test_a_lock_that_pipenv_digested_is_in_step(project, tmp_path):
     other.write_text(pipfile.read_text().replace('pytest = "*"', 'pytest = ">=7"').replace('nose = "*"', ""))
     changed = other.read_text() != pipfile.read_text()
     assert in_step(lock, read_pipfile(other)) is not changed
+
+
+@pytest.mark.parametrize("table", ["scripts = 3", "pipenv = 3", "[scripts]\nx = 3", '[[source]]\nname = "x"'])
+def test_a_pipfile_that_pipenv_cannot_count_is_one_sentence(table, tmp_path):
+    lock = read_lock(PROJECTS / "pymisp" / "Pipfile.lock")
+    (tmp_path / "Pipfile").write_text(f"{table}\n")
+    with pytest.raises(PipfileError, match=r"Pipfile: wanted .*\[(scripts|pipenv|source)\] as pipenv reads them"):
+        in_step(lock, read_pipfile(tmp_path / "Pipfile"))
 
 
 def test_a_comment_or_the_spelling_of_a_name_needs_no_new_lock(tmp_path):
