@@ -65,6 +65,7 @@ lint: setup ## Ruff, mypy, and whether Pipfile and lock have all that is importe
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m csci_utils.deps check
+	$(BIN)/python -m csci_utils.deps travis --check
 
 .PHONY: format
 format: setup ## Format and mend what can be mended

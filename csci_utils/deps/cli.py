@@ -19,6 +19,7 @@ COMMANDS = {
     "where": "What is installed where, side by side, and what differs.",
     "tree": "What requires what: required against installed, conflicts and circles.",
     "check": "What CI will miss: imports against Pipfile, lock and environment.",
+    "travis": ".travis.yml from Pipfile and lock: printed, written, checked.",
     "table": "Which of conda, pip and pipenv have a name, at which version; as CSV, too.",
     "venn": "A picture of how their names overlap.",
     "one": "All about one dependency, and whether that agrees.",

@@ -32,12 +32,16 @@ class RequirementsError(DepsError, ValueError):
     """A requirements file has a line that is no requirement."""
 
 
+class SettingsError(DepsError, ValueError):
+    """A project's `[tool.csci_utils.deps]` holds something that nothing reads."""
+
+
 class NotInstalledError(DepsError, LookupError):
     """A name that was asked for is not where it was looked for."""
 
 
-class SettingsError(DepsError, ValueError):
-    """A project's `[tool.csci_utils.deps]` holds something that nothing reads."""
+class TravisError(DepsError, ValueError):
+    """A `.travis.yml` cannot be read, or not be changed in one place only."""
 
 
 class InterpreterError(DepsError, OSError):

@@ -1,0 +1,93 @@
+"""Lines for a `.travis.yml`: a value as YAML; a key with another value, comments and kept items as they were."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from csci_utils.deps.travis_yaml import Document, Span, is_alias
+
+_ITEM = re.compile(r"( *)-(\s|$)")
+
+
+def emit(data: Any) -> list[str]:
+    """Give a value as lines of YAML; what looks like a number is quoted, since 3.10 would be read as 3.1."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 10_000  # a command stays on its line
+    stream = io.StringIO()
+    yaml.dump(_quoted(data), stream)
+    return stream.getvalue().splitlines()
+
+
+def _quoted(data: Any) -> Any:
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(data, Mapping):
+        return {key: _quoted(each) for key, each in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_quoted(each) for each in data]
+    return DoubleQuotedScalarString(data) if isinstance(data, str) and re.fullmatch(r"[\d.]+", data) else data
+
+
+def replaced(document: Document, key: str, value: Any) -> list[str]:
+    """Give the lines of a key with another value; its comments stay, and so do the items that it keeps."""
+    found = document.nodes(key)
+    assert found is not None
+    span = document.span(key)
+    first, *rest = emit({key: value})
+    colon, anchor, comment = _head(document.lines[span.start], *found, span)
+    if not rest:
+        return [f"{colon}{anchor}{first.partition(':')[2]}{comment}", *_comments(document, key, span)]
+    items = _items(document, key, span, value)
+    return [f"{colon}{anchor}{comment}", *(items or [*_comments(document, key, span), *rest])]
+
+
+def _head(line: str, key: Any, node: Any, span: Span) -> tuple[str, str, str]:
+    """Split the line of a key into what is before its value, the anchor, and the comment at its end."""
+    colon = line[: line.index(":", key.end_mark.column) + 1]
+    after = line[len(colon) :]
+    if is_alias(node, key):
+        return colon, "", _end_of_line(after, r"\s*\*\S+")
+    anchor = f" &{node.anchor}" if node.anchor else ""
+    if node.start_mark.line == node.end_mark.line == span.start:
+        return colon, anchor, _end_of_line(line[node.end_mark.column :], "")
+    return colon, anchor, _end_of_line(after, r"(\s*[&!|>]\S*)*")
+
+
+def _end_of_line(text: str, before: str) -> str:
+    match = re.fullmatch(before + r"(?P<comment>\s+#.*)?\s*", text)
+    return (match["comment"] or "") if match else ""
+
+
+def _comments(document: Document, key: str, span: Span) -> list[str]:
+    body = range(span.start + 1, span.end)
+    return [document.lines[n] for n in body if document.lines[n].strip() and not document.is_content(key, n)]
+
+
+def _items(document: Document, key: str, span: Span, wanted: Sequence[Any]) -> list[str] | None:
+    """Give the lines of a list, those of items that stay as they were; None where its lines are not one to an item."""
+    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+        return None
+    there = document.data[key]
+    body = range(span.start + 1, span.end)
+    dash = next((match[1] for n in body if (match := _ITEM.match(document.lines[n]))), None)
+    if dash is None or not isinstance(there, list):
+        return None
+    starts = [n for n in body if re.match(rf"{dash}-(\s|$)", document.lines[n]) and document.is_content(key, n)]
+    if len(starts) != len(there):
+        return None
+    kept: dict[str, list[str]] = {}
+    before = document.lines[span.start + 1 : starts[0]]
+    for item, start, end in zip(there, starts, [*starts[1:], span.end], strict=True):
+        last = max(n for n in range(start, end) if n == start or document.is_content(key, n))
+        if str(item) in wanted and str(item) not in kept:
+            kept[str(item)] = [*before, *document.lines[start : last + 1]]
+            before = []
+        before = [*before, *document.lines[last + 1 : end]]
+    fresh = {each: [f"{dash}{emit([each])[0].strip()}"] for each in wanted}
+    return [line for each in wanted for line in kept.get(each, fresh[each])] + before

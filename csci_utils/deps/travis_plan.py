@@ -1,0 +1,183 @@
+"""What a project wants of Travis: Python's versions, the cache, how it is installed and tested, the deploy stage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csci_utils.deps.facts import normal_name
+from csci_utils.deps.project import Project
+
+BRANCH = "master"
+ON_MASTER = f"branch = {BRANCH} AND type != pull_request"
+"""Of a pull request `branch` is the one it goes to, so `branch = master` alone would deploy what nobody has merged."""
+
+KNOWN_PYTHONS = ("2.7", *(f"3.{minor}" for minor in range(4, 15)))
+"""What is tried where only `python_requires` tells; classifiers may name later ones."""
+
+_JAMMY_FROM = (3, 8)
+"""The oldest Python that Travis has for `dist: jammy`; its default is older, and lacks the newer ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the file should say.
+
+    Attributes:
+        pythons: in order; empty where nothing names one.
+        values: what each key is kept at: `language`, `python`, `cache`, `install`, `script`, `stages`.
+        firsts: what a file has at first and its owner goes on with: `dist`, `jobs` with the job of the stage deploy.
+        remarks: what the user should know, one sentence each.
+        first_remarks: the same of `firsts`.
+    """
+
+    pythons: tuple[str, ...]
+    values: Mapping[str, Any]
+    firsts: Mapping[str, Any]
+    remarks: tuple[str, ...] = ()
+    first_remarks: tuple[str, ...] = ()
+
+
+def plan_of(project: Project) -> Plan:
+    """Tell what a project's `.travis.yml` should say."""
+    pythons, remarks = pythons_of(project)
+    targets = _targets(project.folder / "Makefile")
+    deploy, first_remarks = _deploy(project, targets)
+    job: dict[str, Any] = {"stage": "deploy"} | ({"python": pythons[0]} if pythons else {}) | deploy
+    modern = bool(pythons) and min(map(_numbers, pythons)) >= _JAMMY_FROM
+    values: dict[str, Any] = {
+        "language": "python",
+        **({"python": list(pythons)} if pythons else {}),
+        "cache": {
+            "directories": [f"$HOME/.cache/{name}" for name in (("pip", "pipenv") if project.pipfile else ("pip",))]
+        },
+        "install": _install(project, targets),
+        "script": _script(project, targets),
+        "stages": ["test", {"name": "deploy", "if": ON_MASTER}],
+    }
+    firsts = {**({"dist": "jammy"} if modern else {}), "jobs": {"include": [job]}}
+    remarks = (*remarks, *_doubts(project, pythons, values["install"]))
+    return Plan(pythons=pythons, values=values, firsts=firsts, remarks=remarks, first_remarks=first_remarks)
+
+
+def pythons_of(project: Project) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the versions of Python to test with, and what the user should know of them.
+
+    They are those of the classifiers that `python_requires` allows; without classifiers all known ones that it
+    allows; without either the one that the Pipfile requires.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    package = project.package
+    named = [match[1] for each in package.classifiers if (match := re.fullmatch(_CLASSIFIER, each.strip()))]
+    remarks = []
+    try:
+        allowed = SpecifierSet(package.requires_python or "")
+    except InvalidSpecifier:
+        remarks.append(f"python_requires is {package.requires_python!r}, which nothing can read; mend it")
+        allowed = SpecifierSet()
+    chosen = _in_order(each for each in named if _any_of(each, allowed))
+    if named and not chosen:
+        remarks.append(f"no classifier names a Python that python_requires ({allowed}) allows; mend one of them")
+    if not chosen and len(allowed):
+        chosen = _in_order(each for each in KNOWN_PYTHONS if _any_of(each, allowed))
+    if not chosen and project.pipfile:
+        wanted = project.pipfile.requires
+        chosen = _numbered([wanted.get("python_full_version", ""), wanted.get("python_version", "")])[:1]
+    if not chosen:
+        remarks.append(
+            "no file says which Python is wanted, so Travis takes its own default; say it in python_requires"
+        )
+    return chosen, tuple(remarks)
+
+
+_CLASSIFIER = r"Programming Language :: Python :: (\d+\.\d+)"
+
+
+def _in_order(versions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(versions), key=_numbers))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _numbered(versions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(each for each in versions if re.fullmatch(r"\d+\.\d+(\.\d+)?", each))
+
+
+def _any_of(minor: str, allowed: Any) -> bool:
+    """Tell whether some release of a minor version is allowed, its first or a late one."""
+    return any(allowed.contains(f"{minor}.{patch}") for patch in (0, 99))
+
+
+def _targets(makefile: Path) -> frozenset[str]:
+    try:
+        text = makefile.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    return frozenset(re.findall(r"^([A-Za-z0-9_-]+)\s*:(?!=)", text, re.MULTILINE))
+
+
+def _install(project: Project, targets: frozenset[str]) -> list[str]:
+    if {"setup", "test"} <= targets:
+        return ["make setup"]
+    if project.requirements is not None:
+        return [f"pip install -r {project.requirements.name}"]
+    how = "--deploy --dev" if project.lock is not None else "--dev --skip-lock"
+    return ["pip install pipenv", f"pipenv install {how}"]
+
+
+def _script(project: Project, targets: frozenset[str]) -> list[str]:
+    if "test" in targets:
+        return [f"make {each}" for each in ("lint", "test") if each in targets]
+    run = "pipenv run " if project.pipfile else ""
+    named = next((each for each in ("test", "tests") if each in _scripts(project)), None)
+    if named:
+        return [f"{run}{named}"]
+    declared = {each.name for each in project.declared}
+    command = next((c for name, c in _RUNNERS.items() if name in declared), "python -m unittest discover")
+    return [f"{run}{command}"]
+
+
+_RUNNERS = {"pytest": "pytest", "nose2": "nose2", "nose": "nosetests"}
+
+
+def _deploy(project: Project, targets: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the lines of the job of the stage deploy; what runs on master, only its owner can know in the end."""
+    run = "pipenv run " if project.pipfile else ""
+    if "deploy" in targets:
+        return {"script": ["make deploy"]}, ()
+    if "deploy" in _scripts(project):
+        return {"script": [f"{run}deploy"]}, ()
+    programs = [each.parent.name for each in sorted(project.folder.glob("[!.]*/__main__.py"))]
+    own = normal_name(project.package.name or "")
+    chosen = [each for each in programs if normal_name(each) == own] or programs
+    if len(chosen) == 1:
+        return {"script": [f"{run}python -m {chosen[0]}"]}, ()
+    remark = f"nothing says what to run on {BRANCH}: write it as the script of the job of stage deploy, instead of skip"
+    return {"install": "skip", "script": "skip"}, (remark,)
+
+
+def _scripts(project: Project) -> Mapping[str, Any]:
+    scripts = project.pipfile.data.get("scripts", {}) if project.pipfile else {}
+    return scripts if isinstance(scripts, dict) else {}
+
+
+def _doubts(project: Project, pythons: Sequence[str], install: Sequence[str]) -> Iterator[str]:
+    if project.pipfile is None or not any("pipenv install" in each for each in install):
+        return
+    if project.lock is None:
+        yield f"{project.lock_problem}; until then CI installs whatever is newest"
+    elif not project.lock_is_in_step:
+        yield "the lock is out of date with the Pipfile, and pipenv install --deploy stops at that; run: pipenv lock"
+    required = project.pipfile.requires.get("python_version")
+    others = [each for each in pythons if required and not f"{each}.".startswith(f"{required}.")]
+    if others:
+        yield (
+            f"the Pipfile requires Python {required}, and pipenv install --deploy stops on others "
+            f"({', '.join(others)}); leave out [requires] or mend the classifiers"
+        )
