@@ -70,7 +70,7 @@ def write_picture(file: Path, sets: Sequence[Column], *, title: str) -> None:
     check_place(file)
     from csci_utils.io import atomic_path
 
-    content = _picture(sets, title=title, as_svg=file.suffix.lower() == ".svg")
+    content = picture_of(sets, title=title, as_svg=file.suffix.lower() == ".svg")
     try:
         with atomic_path(file) as scratch:
             scratch.write_bytes(content)
@@ -92,7 +92,8 @@ def check_place(file: Path) -> None:
         raise PictureError(f"{file}: wanted to write a file, found a folder of that name; give another name")
 
 
-def _picture(sets: Sequence[Column], *, title: str, as_svg: bool) -> bytes:
+def picture_of(sets: Sequence[Column], *, title: str, as_svg: bool) -> bytes:
+    """Draw how two or three sets overlap; the content of an SVG, or of a PNG."""
     from csci_utils.deps.discs import arrange
     from csci_utils.deps.venn_composing import compose
     from csci_utils.deps.venn_drawing import image_of, svg_of
