@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import end_to_end, imports, loader, peers, store, train_step
+from bench import deps, end_to_end, imports, loader, peers, store, train_step
 from bench.transfer_table import LEGEND
 
 PARTS = tuple(store.sections())
-GROUPS = ("start", "job", "train", "store", *PARTS, "loader")
+GROUPS = ("start", "deps", "job", "train", "store", *PARTS, "loader")
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"GROUP: wanted some of {', '.join(GROUPS)}, found {', '.join(map(repr, unknown))}")
-    groups = options.groups or ["start", "job", "train", "loader", "store"]
+    groups = options.groups or ["start", "deps", "job", "train", "loader", "store"]
     try:
         print("\n".join(_machine(groups)), flush=True)
         for lines in _tables(groups, rounds=options.rounds):
@@ -39,6 +39,8 @@ def main() -> None:
 def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
     if "start" in groups:
         yield imports.run(rounds=3 * rounds)
+    if "deps" in groups:
+        yield from deps.run(rounds=3 * rounds)
     if "job" in groups:
         yield end_to_end.run(rounds=rounds)
     if "train" in groups:

@@ -9,7 +9,7 @@ def test_a_group_that_does_not_exist_is_a_usage_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "big", "bigger"])
     with pytest.raises(SystemExit, match="2"):
         __main__.main()
-    assert "GROUP: wanted some of start, job, train, store, exists, " in capsys.readouterr().err
+    assert "GROUP: wanted some of start, deps, job, train, store, exists, " in capsys.readouterr().err
 
 
 def test_a_missing_program_is_one_sentence_that_says_how_to_get_it(monkeypatch, capsys):
