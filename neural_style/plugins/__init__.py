@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Plugin, UniquePluginOverrides
 from .checkpoint import CheckpointPlugin
 from .cuda import CUDAPlugin
+from .curve import CurvePlugin
 from .finite import FinitePlugin
 from .progress import ProgressPlugin
 from .registry import create_plugin, register_plugin, registered_plugins
@@ -15,6 +16,7 @@ from .tensorboard import TensorBoardPlugin
 __all__ = [
     "CUDAPlugin",
     "CheckpointPlugin",
+    "CurvePlugin",
     "FinitePlugin",
     "Plugin",
     "ProgressPlugin",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from neural_style import plugins
 from neural_style.errors import PluginError
 from neural_style.plugins import Plugin, UniquePluginOverrides, create_plugin, register_plugin, registered_plugins
 from neural_style.plugins import registry as registry_module
@@ -137,3 +140,14 @@ def test_a_plugin_names_the_run_before_it_starts() -> None:
     model = Model("mosaic")
     Names("names").configure_model(model)
     assert model.save_name == "mosaic_trial-3"
+
+
+def test_every_plugin_of_the_package_is_there_once_the_package_is_imported() -> None:
+    """What the package itself names it has imported; other tests may have imported more by now."""
+    found = [
+        name
+        for path in Path(plugins.__file__).parent.glob("*.py")
+        for name in re.findall(r"@register_plugin\nclass (\w+)", path.read_text())
+    ]
+    assert len(found) > 5
+    assert set(found) <= set(plugins.__all__) & set(registered_plugins())
