@@ -109,7 +109,7 @@ class PaintedStyleModel(Model):
             self.optimizer.load_state_dict(state["optimizer"])
 
     def train_step(self, batch: Tensor) -> None:
-        """Learn from a batch ``(B, 3, H, W)`` of 0-255; sides are multiples of four, 64 or more."""
+        """Learn from a batch ``(B, 3, H, W)`` of 0-255; sides are multiples of four, 56 or more."""
         content_255 = batch.to(self.device, torch.float32, non_blocking=True)
         content_01 = content_255 / 255
         target_01 = self._palette.recoloured(content_01)

@@ -25,6 +25,9 @@ FEATURES = ("vgg16", "random")
 PRECISIONS = ("float32", "bf16")
 CROPS = ("center", "random")
 
+LEAST_PAINTED_PX = 56
+"""Side of the smallest picture that random features can be trained on (`neural_style.painted_model`)."""
+
 _MAX_SEED = 2**63 - 1
 _MAX_WIDTH = 4096
 
@@ -38,7 +41,8 @@ class TrainConfig:
         steps: Batches to train on, instead of epochs.
         batch_size: Pictures a step, over all processes together.
         image_px: Height and width of a training picture: a multiple of 4, since the net rounds its output up to one,
-            and 16 or more, which VGG16's pools need.
+            and 16 or more, which VGG16's pools need; 56 or more where random features judge, which look for the
+            content in boxes of 7 pixels of the picture at an eighth of its size.
         style_px: Height and width that the style picture is brought to; None leaves it as it is.
         learning_rate: Of Adam.
         content_weight: Of the squared difference at relu2_2.
@@ -86,6 +90,10 @@ class TrainConfig:
         self._settle_widths()
         for name, choices in (("features", FEATURES), ("precision", PRECISIONS), ("crop", CROPS)):
             _check_choice(name, getattr(self, name), choices)
+        if self.features == "random" and self.image_px < LEAST_PAINTED_PX:
+            raise SettingError(
+                f"image_px: wanted {LEAST_PAINTED_PX} or more where random features judge, found {self.image_px!r}"
+            )
 
     def digest(self) -> str:
         """Return 64 hexadecimal digits that change when a field does, or `ALGORITHM`."""

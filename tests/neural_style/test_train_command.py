@@ -163,6 +163,7 @@ def test_the_same_bits_are_given_up_only_when_asked(command, monkeypatch, option
         (["--epochs=2"], "--epochs and --steps: wanted one of them, found 2 and 3"),
         (["--steps=0"], "--steps: wanted a whole number 1 or more, found 0"),
         (["--image-size=63"], "--image-size: wanted a multiple of 4, found 63"),
+        (["--image-size=52"], "--image-size: wanted 56 or more where random features judge, found 52"),
         (["--content-weight=0", "--style-weight=0"], "--content-weight and --style-weight: wanted one above 0"),
         (["--widths=a,b"], "wanted three whole numbers such as 16,32,64, found 'a,b'"),
         (["--widths=4,4"], "wanted three whole numbers such as 16,32,64, found '4,4'"),

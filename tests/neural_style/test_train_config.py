@@ -52,6 +52,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": True}, "batch_size: wanted a whole number 1 or more, found True"),
     ({"image_px": 15}, "image_px: wanted a whole number 16 or more, found 15"),
     ({"image_px": 250}, "image_px: wanted a multiple of 4, found 250"),
+    (
+        {"image_px": 52, "features": "random"},
+        "image_px: wanted 56 or more where random features judge, found 52",
+    ),
     ({"style_px": 4}, "style_px: wanted a whole number 16 or more, found 4"),
     ({"style_px": "300"}, "style_px: wanted a whole number 16 or more, found '300'"),
     ({"learning_rate": 0}, "learning_rate: wanted a finite number above 0, found 0"),

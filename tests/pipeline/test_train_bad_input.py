@@ -61,6 +61,7 @@ def complaint(run) -> Callable[..., str]:
         (["--steps", "x"], "Invalid value for '--steps': 'x' is not a valid integer; see --help"),
         (["--epochs", "1"], "--epochs and --steps: wanted one of them, found 1 and 4"),
         (["--image-size", "63"], "--image-size: wanted a multiple of 4, found 63"),
+        (["--image-size", "52"], "--image-size: wanted 56 or more where random features judge, found 52"),
         (["--widths", "a,b"], "--widths wants three whole numbers such as 16,32,64, found 'a,b'"),
         (["--widths", "4,4"], "--widths: wanted three numbers of channels, found (4, 4)"),
         (["--log-interval", "-1"], "Invalid value for '--log-interval': -1 is not in the range x>=1; see --help"),
