@@ -232,7 +232,8 @@ class Trainer(Process):
             self._validate()
         if not is_cut:
             self.state.epoch, self.state.epoch_step = self.state.epoch + 1, 0
-            self._end_step()
+            self._ask_for_the_end()
+        self._let_plugins_save()  # of a run that is cut, the validation too
 
     def _train_batches(self) -> bool:
         """Learn from the batches of an epoch, and tell whether the run ended before they did."""
@@ -242,9 +243,10 @@ class Trainer(Process):
             self._restore_random()
             for batch in batches:
                 self._do_batch(batch, phase="training", step=self._train_step)
-                self._end_step()
+                self._ask_for_the_end()
                 if self.is_ending:
                     return True
+                self._let_plugins_save()
         return False
 
     def _restore_random(self) -> None:
@@ -258,11 +260,13 @@ class Trainer(Process):
         self.state.step += 1
         self.state.epoch_step += 1
 
-    def _end_step(self) -> None:
-        """Ask whether this was the last step, all of the plug-ins and the model, and let plug-ins save."""
+    def _ask_for_the_end(self) -> None:
+        """Ask whether this was the last step, all of the plug-ins and the model."""
         answers = [part.should_training_stop() for part in self._parts()]  # each is asked
         self.state.stopped = any(answers)
         self.is_ending = self._is_over()
+
+    def _let_plugins_save(self) -> None:
         for plugin in self._plugins():
             plugin.between_steps()
 

@@ -82,7 +82,8 @@ class Plugin(TrainerPart):
     def between_steps(self) -> None:
         """After every other hook of a step or an epoch, the model's included: the moment at which a run is whole.
 
-        What is saved is saved here; ``trainer.is_ending`` says whether it is the last time.
+        A step that ends the run has it after the end of the epoch and the validation that may follow. What is saved is
+        saved here; ``trainer.is_ending`` says whether it is the last time.
         """
 
     def on_training_start(self) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from neural_style import checkpoint_file
 from neural_style.errors import CheckpointError, OutputError, SettingError
-from neural_style.plugins import CheckpointPlugin, Plugin
+from neural_style.plugins import CheckpointPlugin, CurvePlugin, Plugin
 from neural_style.train import Model
 from tests.neural_style.comparing import assert_equal
 from tests.neural_style.kills import KILLED, Kill, run_child
@@ -114,6 +114,19 @@ def test_a_run_that_was_ended_stays_ended(tmp_path: Path) -> None:
         trainer.fit(Model(), ListData("ab", validation=["v"]))
         steps.append((trainer.state.step, trainer.state.validation_cycle))
     assert steps == [(2, 1), (2, 1)]
+
+
+def test_the_last_checkpoint_has_the_last_validation(tmp_path: Path) -> None:
+    class Validated(Model):
+        def on_validation_end(self, validation_cycle: int) -> None:
+            self.metrics["accuracy"] = 0.5
+
+    curve = CurvePlugin()
+    trainer = trainer_with(curve, CheckpointPlugin(tmp_path), max_steps=2, validate_every=1)
+    trainer.fit(Validated(), ListData("ab", validation=["v"]))
+    found = checkpoint_file.read_checkpoint(tmp_path / checkpoint_of(2))["trainer"]
+    assert found["run"]["validation_cycle"] == 1
+    assert found["plugins"]["curve"]["notes"] == curve.notes == [{"step": 2, "accuracy": 0.5}]
 
 
 def test_the_last_two_checkpoints_stay(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_model_is_in_evaluation_mode_meanwhile() -> None:
         lambda model, step: model.calls.append(f"gradients={torch.is_grad_enabled()}"), every_steps=9
     )
     trainer_with(plugin, max_steps=1).fit(model, ListData("x"))
-    assert model.calls[-6:-2] == ["model.on_training_batch_end()", "model.eval()", "gradients=False", "model.train()"]
+    assert model.calls[-5:-1] == ["model.on_training_epoch_end()", "model.eval()", "gradients=False", "model.train()"]
 
 
 def test_the_weights_are_those_of_a_run_without_samples() -> None:

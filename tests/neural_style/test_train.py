@@ -145,6 +145,23 @@ def test_a_validation_may_end_the_run() -> None:
     assert model.batches == ["a", "a"]
 
 
+@pytest.mark.parametrize(("max_steps", "last"), [(1, "a"), (2, "b")], ids=["within-an-epoch", "at-its-end"])
+def test_the_last_step_is_saved_after_the_validation_that_follows_it(max_steps: int, last: str) -> None:
+    trainer, model = recorded(ListData([]), max_steps=max_steps, validate_every=1)
+    trainer.fit(model, ListData(["a", "b"], validation=["v"]))
+    assert model.calls[model.calls.index(f"one.process_training_batch({last})") :] == [
+        *batch_of("training", "train_step", last),
+        *all_of("on_training_epoch_end"),
+        "model.eval()",
+        *all_of("on_validation_start", "0"),
+        *batch_of("validation", "valid_step", "v"),
+        *all_of("on_validation_end", "0"),
+        "model.train()",
+        *BETWEEN,
+        *all_of("on_training_end"),
+    ]
+
+
 def test_a_registered_exception_leaves_after_the_hooks_of_the_end() -> None:
     class PrunedError(Exception):
         pass
