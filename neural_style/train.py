@@ -65,6 +65,7 @@ class Trainer(Process):
         plugins: By id, in the order in which their hooks are called.
         state: Where it stands.
         is_ending: No step follows the present one, as far as is known.
+        is_untrained: What is tested was not trained by this trainer: it has its first weights until others are loaded.
 
     Raises:
         SettingError: a number is outside what it may be, or the run would have no end.
@@ -91,6 +92,8 @@ class Trainer(Process):
         self.plugins: dict[str, Plugin] = {}
         self.state = TrainState()
         self.is_ending = False
+        self.is_untrained = False
+        self._trained: Model | None = None
         self._endings: list[type[Exception]] = []
         self._model: Model | None = None
         self._datamodule: DataModule | None = None
@@ -138,6 +141,7 @@ class Trainer(Process):
         self.state, self.is_ending, self._resumed_random = TrainState(), False, None
         with self._run_of(model, datamodule):
             model.setup()
+            self._trained, self.is_untrained = model, False
             self._valid_loader = self._asked("valid_loader", "validation") if self.validate_every else None
             try:
                 self._call("on_training_start")
@@ -155,9 +159,9 @@ class Trainer(Process):
         Raises:
             DatasetError: there are no batches to test on.
         """
-        is_new = model is not self._model
+        self.is_untrained = model is not self._trained
         with self._run_of(model, datamodule):
-            if is_new:
+            if self.is_untrained:
                 model.setup(fast_init=True)
             loader = self._asked("test_loader", "testing")
             self._call("on_testing_start")

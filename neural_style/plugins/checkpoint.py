@@ -73,16 +73,23 @@ class CheckpointPlugin(Plugin):
             log.info("%s: going on after step %d", path, self._saved_step)
 
     def on_testing_start(self) -> None:
-        """Give a model that was not trained in this process the weights of the last checkpoint, if there is one.
+        """Give a model that this trainer has not trained the weights of the last checkpoint, or warn of its own.
 
         Raises:
             CheckpointError: as in `on_training_start`.
         """
-        found = self._last_checkpoint() if self.trainer.state.step == 0 else None
+        if not self.trainer.is_untrained:
+            return
+        found = self._last_checkpoint()
         if found is not None:
             path, checkpoint = found
             with _naming(path):
                 self.trainer.model.load_state_dict(checkpoint["trainer"]["model"])
+        elif self.rank == 0:
+            name = self.trainer.model.save_name
+            log.warning(
+                "%s: no checkpoint of %r; its first weights are tested, which nothing has trained", self.folder, name
+            )
 
     def between_steps(self) -> None:
         """Save the run if it is time, and remove older checkpoints once that has worked.

@@ -286,6 +286,29 @@ def test_what_is_tested_is_the_last_checkpoint(tmp_path: Path) -> None:
     assert_equal(model.net.state_dict(), expected)
 
 
+def test_another_model_is_tested_by_its_own_checkpoint_after_training_too(tmp_path: Path) -> None:
+    """And what was trained is tested as it is, before and after that."""
+    expected = fit(tmp_path).net.state_dict()
+    trained, other, data = TinyModel("trained"), TinyModel(), ShuffledData()
+    trainer = trainer_with(CheckpointPlugin(tmp_path, every_steps=99), max_steps=3)
+    trainer.fit(trained, data)
+    weights = {name: value.clone() for name, value in trained.net.state_dict().items()}
+    for model in (trained, other, trained):
+        trainer.test(model, ListData([], testing=["t"]))
+    assert_equal(other.net.state_dict(), expected)
+    assert_equal(trained.net.state_dict(), weights)
+
+
+def test_a_model_that_is_tested_without_a_checkpoint_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = trainer_with(CheckpointPlugin(tmp_path), max_steps=1)
+    trainer.test(TinyModel("stray"), ListData([], testing=["t"]))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: no checkpoint of 'stray'; its first weights are tested, which nothing has trained"
+    ]
+
+
 @pytest.mark.parametrize("save_name", ["../model", "a/b", "", ".hidden"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, save_name: str) -> None:
     model = Model(save_name)
