@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import random
@@ -292,7 +293,7 @@ def test_another_model_is_tested_by_its_own_checkpoint_after_training_too(tmp_pa
     trained, other, data = TinyModel("trained"), TinyModel(), ShuffledData()
     trainer = trainer_with(CheckpointPlugin(tmp_path, every_steps=99), max_steps=3)
     trainer.fit(trained, data)
-    weights = {name: value.clone() for name, value in trained.net.state_dict().items()}
+    weights = copy.deepcopy(trained.net.state_dict())
     for model in (trained, other, trained):
         trainer.test(model, ListData([], testing=["t"]))
     assert_equal(other.net.state_dict(), expected)
