@@ -294,6 +294,7 @@ def test_another_model_is_tested_by_its_own_checkpoint_after_training_too(tmp_pa
     trainer = trainer_with(CheckpointPlugin(tmp_path, every_steps=99), max_steps=3)
     trainer.fit(trained, data)
     weights = copy.deepcopy(trained.net.state_dict())
+    (tmp_path / "trained.step-0000000003.ckpt").unlink()
     for model in (trained, other, trained):
         trainer.test(model, ListData([], testing=["t"]))
     assert_equal(other.net.state_dict(), expected)
