@@ -8,18 +8,19 @@ Simonyan and Zisserman 2014, arXiv:1409.1556.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from csci_utils.io import sha256_of
 
 from .errors import FeaturesError, WeightsError
 from .model_file import refuse_what_is_no_model
@@ -45,10 +46,12 @@ class Vgg16(nn.Module):
     Attributes:
         features: Convolutions and ReLUs and pools in torchvision's order.
         tap_ends: For each of `TAPS` the number of layers that lead to it.
+        sha256: Of the file that the weights are from; empty where they are from none.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.sha256 = ""
         layers: list[nn.Module] = []
         self.tap_ends: list[int] = []
         channels = 3
@@ -106,8 +109,8 @@ def load_vgg16(path: str | os.PathLike[str] | None = None) -> Vgg16:
         refuse_what_is_no_model(path)
     except WeightsError as err:
         raise FeaturesError(f"{err} (wanted VGG16's weights, {FILE_NAME})") from err
-    _check_digest(path)
     vgg = Vgg16()
+    vgg.sha256 = _checked_sha256(path)
     vgg.load_state_dict(_compared(_unpickled(path), vgg.state_dict(), path))
     return vgg
 
@@ -122,16 +125,33 @@ def _downloaded() -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _silence_ends():
-            torch.hub.download_url_to_file(
-                url, str(path), hash_prefix=_digest_in(path.name), progress=sys.stderr.isatty()
-            )
+        with _one_at_a_time(path.parent), _silence_ends():
+            if not path.is_file():  # which another may have fetched meanwhile
+                torch.hub.download_url_to_file(
+                    url, str(path), hash_prefix=_digest_in(path.name), progress=sys.stderr.isatty()
+                )
     except (OSError, RuntimeError) as err:  # RuntimeError: other bytes than the name promises
         raise FeaturesError(
             f"VGG16's weights are not here, and {url} could not be fetched ({err}); give {FILE_NAME} "
             f"with --vgg, put it into the bucket as saved_models/{FILE_NAME}, or here at {path}"
         ) from err
     return path
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep the other processes of this machine out of the block, those that torchrun started with this one too.
+
+    By a lock on the folder itself, which leaves nothing behind; where folders cannot be locked, nobody waits.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):  # Windows has no such locks, some file systems neither
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -150,17 +170,15 @@ def _digest_in(name: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _check_digest(path: Path) -> None:
-    promised = _digest_in(path.name)
-    if promised is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(promised):
+def _checked_sha256(path: Path) -> str:
+    """Return a file's digest, which is what its name promises, if that promises any."""
+    found, promised = sha256_of(path), _digest_in(path.name)
+    if promised is not None and not found.startswith(promised):
         raise FeaturesError(
             f"{path}: wanted a sha256 that begins with {promised}, as the name says, found {found[: len(promised)]}; "
             "fetch it again, and replace it"
         )
+    return found
 
 
 def _unpickled(path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 import torchvision
 
+from neural_style import vgg as vgg_module
 from neural_style.errors import FeaturesError
 from neural_style.vgg import FILE_NAME, IMAGENET_MEAN, IMAGENET_STD, TAPS, Vgg16, load_vgg16, normalize, random_vgg16
 
@@ -92,6 +95,15 @@ def test_a_file_is_read_as_deep_as_wanted(whole_file, vgg):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+def test_what_is_read_knows_the_digest_of_its_file(whole_file, vgg, tmp_path):
+    found = load_vgg16(whole_file).sha256
+    assert found == hashlib.sha256(whole_file.read_bytes()).hexdigest()
+    unnamed = tmp_path / "mine.pth"
+    unnamed.write_bytes(whole_file.read_bytes())
+    assert load_vgg16(unnamed).sha256 == found
+    assert vgg.sha256 == ""
+
+
 def test_a_file_of_other_bytes_than_its_name_promises_is_refused(whole_file, tmp_path):
     path = tmp_path / FILE_NAME
     path.write_bytes(whole_file.read_bytes())
@@ -150,11 +162,28 @@ def test_without_a_file_torchvisions_own_is_fetched_once(hub, whole_file, monkey
         Path(path).write_bytes(whole_file.read_bytes())
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetched)
-    monkeypatch.setattr("neural_style.vgg._check_digest", lambda _path: None)
+    monkeypatch.setattr("neural_style.vgg._checked_sha256", lambda _path: "")
     for _ in range(2):
         assert load_vgg16().features[0].weight.shape == (64, 3, 3, 3)
     assert asked == [(torchvision.models.VGG16_Weights.IMAGENET1K_V1.url, "397923af")]
     assert asked[0][0].endswith(FILE_NAME)
+
+
+def test_of_several_that_want_it_at_a_time_one_fetches_it(hub, whole_file, monkeypatch):
+    """Threads with a lock each, as processes have it."""
+    asked, never = [], threading.Event()
+
+    def fetched(_url: str, path: str, **_options: object) -> None:
+        asked.append(path)
+        never.wait(0.3)  # one that does not wait comes here meanwhile
+        Path(path).write_bytes(whole_file.read_bytes())
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetched)
+    with ThreadPoolExecutor(3) as pool:
+        paths = list(pool.map(lambda _number: vgg_module._downloaded(), range(3)))
+    assert asked == [str(hub)]
+    assert paths == [hub] * 3
+    assert [path.name for path in hub.parent.iterdir()] == [FILE_NAME]
 
 
 @pytest.mark.parametrize(
