@@ -60,10 +60,11 @@ class Train(TrainRequest):
         """
         if settings.is_one_of_several():
             raise PipelineError("a task trains in one process; use `torchrun -m neural_style train` for several")
-        with locked(training_of(self.local_model)) as waited:  # `fetch` locks the model itself
-            if not (waited and self.complete()) and not self._take_published():
-                self._train()
-        self.say("done", percent=100)
+        with self.shown():
+            with locked(training_of(self.local_model)) as waited:  # `fetch` locks the model itself
+                if not (waited and self.complete()) and not self._take_published():
+                    self._train()
+            self.say("done", percent=100)
 
     def _take_published(self) -> bool:
         """Fetch the published model where it is what is wanted; another host may have trained it.
@@ -164,8 +165,7 @@ class Train(TrainRequest):
         return self.model.removesuffix(".pth").replace("/", "-")[:_SHORT]
 
     def _show(self, step: int, total_steps: int) -> None:
-        if step % 10 == 0 or step == total_steps:
-            self.say(f"step {step} of {total_steps}", percent=min(100 * step // total_steps, 99))
+        self.say(f"step {step} of {total_steps}", percent=min(100 * step // total_steps, 99))
 
     def _record(
         self, style: CopyRecord, dataset: FolderInfo, trained: Mapping[str, Any], made: Mapping[str, Any]
@@ -215,14 +215,16 @@ class UploadTrained(TrainRequest):
 
     def run(self) -> None:
         """Train if need be, then send the model, and its record last."""
-        made = self.clone(Train)
-        for shown in ("set_status_message", "set_progress_percentage", "set_tracking_url"):
-            setattr(made, shown, getattr(self, shown))
-        if not made.complete():
-            made.run()
-        self.say("publishing", percent=99)
+        made: Train = self.clone(Train)
+        with self.shown(made):
+            if not made.complete():
+                made.run()
+            self.say("publishing", percent=99)
+            self._publish()
+            self.say("published", percent=100)
+
+    def _publish(self) -> None:
         journal = settings.current().journal
         is_ours = self.published().record is not None
         push(self.local_model, self.uri, journal=journal, replace=is_ours, on_bytes=progress.add_bytes)
         push(record_path(training_of(self.local_model)), self.record_uri, journal=journal, replace=True)
-        self.say("published", percent=100)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import luigi
 
 from csci_utils.io import read_record, record_path, sha256_of
+from csci_utils.luigi.page import ShownTask
 from csci_utils.luigi.run import ExplainedTask
 from csci_utils.remote_notes import get_text
 from csci_utils.s3 import ObjectInfo, ObjectMissingError, S3Uri, head
@@ -44,7 +45,7 @@ class Published(NamedTuple):
     record: dict[str, Any] | None
 
 
-class TrainRequest(ExplainedTask, RootedTask):
+class TrainRequest(ShownTask, ExplainedTask, RootedTask):
     """A painting, a dataset, and what else changes the weights; the base of tasks that see to a trained model."""
 
     SHARED_RELATIVE_PATH = SAVED_MODELS
@@ -201,12 +202,6 @@ class TrainRequest(ExplainedTask, RootedTask):
             return _whole(json.loads(get_text(self.record_uri)))
         except (ObjectMissingError, ValueError, RecursionError):
             return None
-
-    def say(self, message: str, *, percent: int) -> None:
-        """Show on Luigi's page what this task is doing; Luigi sets both while it runs the task, and only then."""
-        if self.set_status_message is not None and self.set_progress_percentage is not None:
-            self.set_status_message(message)
-            self.set_progress_percentage(percent)
 
 
 def training_of(model: Path) -> Path:

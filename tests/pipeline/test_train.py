@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from luigi.rpc import RPCError
+from luigi.worker import TaskStatusReporter
 
 from csci_utils.s3 import S3Uri, client, delete, head
 from neural_style.train_config import config_for
@@ -234,3 +238,36 @@ def test_status_does_not_guess_where_the_store_cannot_say(pictures, run):
     status, out, err = run("status")
     assert (status, out) == (35, [])
     assert err[0].startswith(f"style-pipeline: cannot tell {model(pictures)}: ")
+
+
+# --- Luigi's page
+
+
+def raise_rpc_error(*_: object) -> None:
+    raise RPCError("Errors (3 attempts) when connecting to remote scheduler 'http://127.0.0.1:9'")
+
+
+@pytest.mark.parametrize("kind", ["raises", "hangs"])
+def test_no_training_ends_or_waits_for_a_scheduler_that_is_gone(pictures, run, monkeypatch, kind):
+    answers = threading.Event()
+    hang_s = 30.0
+    send = raise_rpc_error if kind == "raises" else lambda *_: answers.wait(hang_s)
+    for name in ("update_status_message", "update_progress_percentage"):
+        monkeypatch.setattr(TaskStatusReporter, name, send)
+    begin = time.monotonic()
+    status, out, err = run(*SMALL, "--publish")
+    took_s = time.monotonic() - begin
+    answers.set()
+    assert (status, out) == (0, [str(model(pictures))]), err
+    assert took_s < hang_s
+    assert sum("Luigi's page does not show how far the work is: Errors (3" in line for line in err) == (
+        kind == "raises"
+    )
+
+
+def test_the_page_shows_the_last_step(pictures, run, monkeypatch):
+    shown = []
+    monkeypatch.setattr(TaskStatusReporter, "update_status_message", lambda _, message: shown.append(message))
+    assert run(*SMALL)[0] == 0
+    assert shown[0] == "fetching the painting and the dataset"
+    assert shown[-1] == "done"
