@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from .images import load_image
 from .painted_model import PaintedStyleModel
 from .plugins import (
     CheckpointPlugin,
+    CurvePlugin,
     FinitePlugin,
     Plugin,
     ProgressPlugin,
@@ -31,13 +33,13 @@ from .plugins import (
     SchedulePlugin,
     TensorBoardPlugin,
 )
-from .plugins.curve import CurvePlugin, Told
+from .plugins.curve import Told
 from .sample_pictures import Samples, SampleWriter
 from .style_model import StyleModel
 from .train import Trainer
 from .train_config import TrainConfig
 from .train_data import PictureDataModule, Preparation
-from .vgg import load_vgg16
+from .vgg import Vgg16, load_vgg16
 from .weights import save_weights
 
 RANDOM_FEATURES = "random"
@@ -92,6 +94,7 @@ class Trained:
         steps: Batches learned from.
         metrics: The losses of the last of them.
         curve: The losses every so many steps, each with its ``step``.
+        made_from: The digests of painting and dataset, and of the file of VGG16's weights where these judged.
         made_by: Device, threads and version of torch; for the reader.
         rank: Of this process; 0 has written the weights.
     """
@@ -99,6 +102,7 @@ class Trained:
     steps: int
     metrics: dict[str, float]
     curve: list[dict[str, float]]
+    made_from: dict[str, dict[str, str]]
     made_by: dict[str, Any]
     rank: int = 0
 
@@ -114,7 +118,7 @@ def train_style(
     style: Path,
     dataset: Path | Sequence[Path],
     output: Path,
-    vgg: Path | None = None,
+    vgg: Path | Vgg16 | None = None,
     where: Where | None = None,
     tell: Told | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -126,7 +130,8 @@ def train_style(
         style: The painting.
         dataset: A folder of pictures or tar shards, or several.
         output: Where the weights go.
-        vgg: The file of VGG16's weights; without one torchvision's own download is asked. Not for random features.
+        vgg: The file of VGG16's weights, or what `refuse_early` has read of one; without either torchvision's own
+            download is asked. Not for random features.
         where: Where it computes, and what it keeps on the way.
         tell: Called with a step and its losses, every `Where.note_every` steps.
         on_step: Called after each step with its number and that of the last one.
@@ -148,9 +153,14 @@ def train_style(
     data = _data(config, dataset, where)
     data.trainer = trainer  # an epoch of several processes may be a step shorter
     curve = CurvePlugin(every_steps=where.note_every, tell=tell)
-    model = _model(config, painting, vgg=vgg, where=where)
+    judge = _judge(config, vgg)
+    model = _model(config, painting, judge=judge, where=where)
+    made_from = {"style": {"sha256": sha256_of(style)}, "dataset": {"digest": data.digest()}}
+    if judge is not None:
+        made_from["vgg16"] = {"sha256": judge.sha256}
     total_steps = config.steps or (config.epochs or 1) * data.steps_per_epoch
-    plugins = _plugins(config, data=data, where=where, total_steps=total_steps, fingerprint=sha256_of(style))
+    fingerprint = _fingerprint(config, made_from)
+    plugins = _plugins(config, where=where, total_steps=total_steps, fingerprint=fingerprint)
     for plugin in (curve, *([] if on_step is None else [_StepsPlugin(on_step, total_steps)]), *plugins):
         plugin.configure_trainer(trainer)
     with _explained(config, where, device=str(trainer.device)):
@@ -161,13 +171,19 @@ def train_style(
         steps=trainer.state.step,
         metrics={name: value for name, value in (curve.notes[-1] if curve.notes else {}).items() if name != "step"},
         curve=curve.notes,
+        made_from=made_from,
         made_by=_made_by(trainer),
         rank=trainer.rank,
     )
 
 
-def refuse_early(config: TrainConfig, *, style: Path, vgg: Path | None = None, where: Where | None = None) -> None:
+def refuse_early(
+    config: TrainConfig, *, style: Path, vgg: Path | None = None, where: Where | None = None
+) -> Vgg16 | None:
     """Look at all that a run needs besides its pictures, before those are fetched; arguments as in `train_style`.
+
+    Returns:
+        VGG16 for `train_style`, so that half a gigabyte is read once; None where random features judge.
 
     Raises:
         NeuralStyleError: what `train_style` would say, hours later perhaps.
@@ -179,8 +195,19 @@ def refuse_early(config: TrainConfig, *, style: Path, vgg: Path | None = None, w
         SampleWriter(where.samples)
     if where.tensorboard_folder is not None:
         TensorBoardPlugin(where.tensorboard_folder)
-    if config.features != RANDOM_FEATURES:
-        load_vgg16(vgg)
+    return _judge(config, vgg)
+
+
+def _judge(config: TrainConfig, vgg: Path | Vgg16 | None) -> Vgg16 | None:
+    if config.features == RANDOM_FEATURES:
+        return None
+    return vgg if isinstance(vgg, Vgg16) else load_vgg16(vgg)
+
+
+def _fingerprint(config: TrainConfig, made_from: Mapping[str, Mapping[str, str]]) -> str:
+    """Stand for all that the weights depend on, in 64 hexadecimal digits."""
+    said = json.dumps({"config": config.digest(), **made_from}, sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 @contextmanager
@@ -223,19 +250,16 @@ def _data(config: TrainConfig, dataset: Path | Sequence[Path], where: Where) -> 
 
 
 def _model(
-    config: TrainConfig, painting: NDArray[np.uint8], *, vgg: Path | None, where: Where
+    config: TrainConfig, painting: NDArray[np.uint8], *, judge: Vgg16 | None, where: Where
 ) -> StyleModel | PaintedStyleModel:
-    if config.features == RANDOM_FEATURES:
+    if judge is None:
         if where.compiled:
             log.warning("--compile changes nothing where random features judge")
         return PaintedStyleModel(config, style_rgb_HW3=painting, save_name=where.name)
-    judge = load_vgg16(vgg)
     return StyleModel(config, style_rgb_HW3=painting, vgg=judge, compiled=where.compiled, save_name=where.name)
 
 
-def _plugins(
-    config: TrainConfig, *, data: PictureDataModule, where: Where, total_steps: int, fingerprint: str
-) -> list[Plugin]:
+def _plugins(config: TrainConfig, *, where: Where, total_steps: int, fingerprint: str) -> list[Plugin]:
     """Choose the plug-ins of a run; after the checkpoint, which saves what the others left, come only samples."""
     plugins: list[Plugin] = [FinitePlugin()]
     if config.features == RANDOM_FEATURES:
@@ -245,9 +269,8 @@ def _plugins(
     if where.tensorboard_folder is not None:
         plugins.append(TensorBoardPlugin(where.tensorboard_folder))
     if where.checkpoint_folder is not None:
-        made_from = hashlib.sha256(f"{config.digest()} {fingerprint} {data.digest()}".encode()).hexdigest()
         plugins.append(
-            CheckpointPlugin(where.checkpoint_folder, every_steps=where.checkpoint_every, fingerprint=made_from)
+            CheckpointPlugin(where.checkpoint_folder, every_steps=where.checkpoint_every, fingerprint=fingerprint)
         )
     if where.samples is not None:
         plugins.append(SamplesPlugin(SampleWriter(where.samples), every_steps=where.samples.every_steps))

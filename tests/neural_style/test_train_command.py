@@ -85,7 +85,7 @@ def test_the_command_writes_weights_named_after_the_painting(command, tmp_path, 
     assert "neural_style: info: step 2: loss " in err
     report = json.loads((tmp_path / "report.json").read_text())
     assert [note["step"] for note in report["curve"]] == [2, 3]
-    assert set(report) == {"config", "curve", "made_by", "metrics", "steps"}
+    assert set(report) == {"config", "curve", "made_by", "made_from", "metrics", "steps"}
     assert load_weights(tmp_path / "out" / "stripes.pth")
     assert command("--name=mine") == 0
     assert left(tmp_path / "out") == ["mine.pth", "stripes.pth"]

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
+from csci_utils.io import sha256_of
 from neural_style.drawn import draw_scene
 from neural_style.errors import CheckpointError, DatasetError, DivergedError, OutputError, PictureError
 from neural_style.stylize import Stylizer
 from neural_style.train_config import PAINTED, TrainConfig, config_for
-from neural_style.train_style import Where, train_style
+from neural_style.train_style import Where, refuse_early, train_style
+from neural_style.vgg import random_vgg16
 from neural_style.weights import load_weights, widths_of
 
 SMALL = config_for({"features": "random", "steps": 64, "image_px": 64, "widths": (4, 4, 8)})
@@ -86,6 +90,44 @@ def test_a_checkpoint_of_another_painting_is_refused(trained, tmp_path, pictures
     with pytest.raises(CheckpointError, match="another"):
         train_style(config, style=tmp_path / "red.png", dataset=pictures, output=output, where=where)
     assert output.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory):
+    """Two files of random VGG16 weights."""
+    folder = tmp_path_factory.mktemp("judges")
+    for seed in range(2):
+        torch.save(random_vgg16(seed).state_dict(), folder / f"{seed}.pth")
+    return [folder / "0.pth", folder / "1.pth"]
+
+
+JUDGED = TrainConfig(steps=1, batch_size=1, image_px=16, style_px=16, widths=(4, 4, 8))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_another_judge_led_to_is_refused(trained, tmp_path, judges):
+    where = replace(HERE, checkpoint_folder=tmp_path / "kept")
+    trained(JUDGED, where=where, vgg=judges[0])
+    with pytest.raises(CheckpointError, match="a checkpoint of another configuration"):
+        trained(JUDGED, where=where, vgg=judges[1])
+    copied = shutil.copy(judges[0], tmp_path / "copied.pth")
+    trained(JUDGED, where=where, vgg=copied)
+
+
+def test_what_a_run_was_made_from_is_said_with_it(trained, judges, painting):
+    record = trained(JUDGED, vgg=judges[0])[1].record()
+    assert record["made_from"]["vgg16"] == {"sha256": sha256_of(judges[0])}
+    assert record["made_from"]["style"] == {"sha256": sha256_of(painting)}
+    assert len(record["made_from"]["dataset"]["digest"]) == 64
+    assert "vgg16" not in trained(replace(SMALL, steps=1))[1].made_from
+
+
+def test_the_judge_that_was_looked_at_early_is_not_read_again(trained, judges, painting, tmp_path):
+    read = shutil.copy(judges[0], tmp_path / "judge.pth")
+    judge = refuse_early(JUDGED, style=painting, vgg=read, where=HERE)
+    read.unlink()
+    assert trained(JUDGED, vgg=judge)[1].made_from["vgg16"] == {"sha256": sha256_of(judges[0])}
+    assert refuse_early(SMALL, style=painting, where=HERE) is None
 
 
 def test_a_rate_that_diverges_writes_no_weights(trained, tmp_path):
