@@ -100,7 +100,8 @@ class Train(TrainRequest):
         copy, vgg, where = _fetch(style), self._vgg(), self._where()
         from neural_style.train_style import refuse_early, train_style
 
-        refuse_early(self.config, style=style.local_path, vgg=vgg, where=where)  # a dataset is large
+        vgg_path = None if vgg is None else vgg.local_path
+        judge = refuse_early(self.config, style=style.local_path, vgg=vgg_path, where=where)  # a dataset is large
         brought = dataset.bring()
         checkpoints = Path(self.LOCAL_ROOT, _CHECKPOINTS, self._run_name(copy, brought))
         with self.output().temporary_path() as scratch:
@@ -109,7 +110,7 @@ class Train(TrainRequest):
                 style=style.local_path,
                 dataset=dataset.local_path,
                 output=Path(scratch),
-                vgg=vgg,
+                vgg=judge,
                 where=replace(where, checkpoint_folder=checkpoints),
                 tell=_tell_losses,
                 on_step=self._show,
@@ -119,10 +120,13 @@ class Train(TrainRequest):
                     f"{self.local_model}: painting or dataset were replaced meanwhile; run it again"
                 )
             made = {"sha256": sha256_of(scratch), "size_bytes": Path(scratch).stat().st_size}
-        write_record(training_of(self.local_model), self._record(copy, brought, trained.record(), made))
+        record = self._record(copy, brought, trained.record(), made)
+        if judge is not None:
+            record["made_from"]["vgg16"] = {"uri": None if vgg is None else str(vgg.uri), "sha256": judge.sha256}
+        write_record(training_of(self.local_model), record)
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def _vgg(self) -> Path | None:
+    def _vgg(self) -> SavedModel | None:
         """Bring VGG16's weights here if the bucket has them; else it is left to torchvision."""
         if self.config.features != "vgg16":
             return None
@@ -130,7 +134,7 @@ class Train(TrainRequest):
         if weights.look() is None:
             return None
         _fetch(weights)
-        return weights.local_path
+        return weights
 
     def _where(self) -> Where:
         """Say where the run computes, and what it keeps besides its checkpoints; bring the picture for samples."""

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from luigi.rpc import RPCError
 from luigi.worker import TaskStatusReporter
 
+from csci_utils.io import sha256_of
 from csci_utils.s3 import S3Uri, client, delete, head
 from neural_style.train_config import config_for
+from neural_style.vgg import random_vgg16
 from neural_style.weights import load_weights, widths_of
 from pipeline.tasks.train import Train
 from tests.pipeline.conftest import BUCKET, ROOT, SMALL, encoded_picture
@@ -149,6 +152,23 @@ def test_how_it_is_trained_reaches_the_training(pictures, run, monkeypatch):
     (where,) = asked
     assert (where.compiled, where.deterministic, where.max_broken, where.note_every) == (True, False, 7, 5)
     assert (where.name, where.checkpoint_every) == ("wave", 2)
+
+
+def test_the_judge_is_read_once_and_is_in_the_record(pictures, run, monkeypatch, tmp_path):
+    def checked(path: Path) -> str:
+        asked.append(path)
+        return sha256_of(path)
+
+    asked: list[Path] = []
+    monkeypatch.setattr("neural_style.vgg._checked_sha256", checked)
+    torch.save(random_vgg16().state_dict(), tmp_path / "judge")
+    pictures.put_bytes("saved_models/vgg16-397923af.pth", (tmp_path / "judge").read_bytes())
+    status, _, err = run(*SMALL, "--features", "vgg16")
+    assert status == 0, err
+    assert asked == [model(pictures, "vgg16-397923af.pth")]
+    judge = {"uri": f"{ROOT}/saved_models/vgg16-397923af.pth", "sha256": sha256_of(tmp_path / "judge")}
+    assert record(pictures)["made_from"]["vgg16"] == judge
+    assert run(*SMALL, "--features", "vgg16", "--dry-run")[2] == [f"style-pipeline: up to date {model(pictures)}"]
 
 
 def test_a_dry_run_tells_training_from_publishing(pictures, run):
