@@ -19,7 +19,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import luigi
@@ -84,6 +84,7 @@ class RunResult:
         done: tasks that ran to their end.
         already_done: tasks that had nothing to do.
         elsewhere: tasks that a worker on another host was running when this one ended.
+        queued: tasks that were not run because tasks of other workers used a resource (a GPU) that they want.
     """
 
     exit_status: ExitStatus
@@ -92,6 +93,7 @@ class RunResult:
     done: list[str] = field(default_factory=list)
     already_done: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
 
     def leaves(self, task_id: str) -> bool:
         """Tell whether nothing is known to have become of a task that was asked for."""
@@ -110,6 +112,7 @@ class RunResult:
             done,
             sorted({*self.already_done, *later.already_done} - set(done)),
             later.elsewhere,
+            later.queued,
         )
 
 
@@ -130,7 +133,8 @@ def build(
         scheduler_url: a ``luigid``; without, a scheduler inside this process.
         log_level: of luigi's own loggers; the program's handlers and root logger stay as they are.
         wait_for_others: whether a task that another host is running is waited for, and run here when that host gives it
-            up; else it is told as ``elsewhere``, and the exit status is `ExitStatus.LOCKED`.
+            up; else it is told as ``elsewhere``, and the exit status is `ExitStatus.LOCKED`. Whether a resource that
+            others use is waited for, too; else its tasks are told as ``queued``, and it is `ExitStatus.NOT_RUN`.
         environment: more of luigi's core settings, as ``no_lock``.
 
     A task that ends without its output is a failure, whatever the configuration says. KeyboardInterrupt passes through.
@@ -139,10 +143,11 @@ def build(
     result = _build(tasks, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
     shared = scheduler_url is not None and wait_for_others
     while shared and (waiting := [task for task in tasks if result.leaves(task.task_id)]):
-        quiet_rounds = 0 if result.elsewhere else quiet_rounds + 1
+        quiet_rounds = 0 if result.elsewhere or result.queued else quiet_rounds + 1
         if quiet_rounds > _QUIET_ROUNDS:
             break
-        logger.info("waiting for %d tasks of which other hosts are running %d", len(waiting), len(result.elsewhere))
+        counts = len(waiting), len(result.elsewhere), len(result.queued)
+        logger.info("waiting for %d tasks; others run %d, and use what %d want", *counts)
         time.sleep(_OTHERS_S)
         later = _build(waiting, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
         result = result.followed_by(later)
@@ -165,7 +170,9 @@ def _build(
                 scheduler_url=scheduler_url or "",
                 **environment,
             )
-            return _read(result, factory.worker, wanted={task.task_id for task in tasks})
+            wanted = {task.task_id for task in tasks}
+            found = _read(result, factory.worker, wanted=wanted)
+            return found if scheduler_url is None else _with_queued(found, factory.worker, wanted=wanted)
     except (Exception, PidLockAlreadyTakenExit) as err:  # the latter is a SystemExit
         failure = _failure_of_run(err, scheduler_url=scheduler_url)
         return RunResult(failure.status, {"": failure})
@@ -319,6 +326,17 @@ def _read(result: LuigiRunResult, worker: _RecordingWorker | None, *, wanted: se
         sorted(groups["already_done"]),
         sorted(wanted & set(groups["run_by_other_worker"])),
     )
+
+
+def _with_queued(result: RunResult, worker: _RecordingWorker | None, *, wanted: set[str]) -> RunResult:
+    """Add which tasks wait for what tasks of other workers use."""
+    left = sorted(task_id for task_id in wanted - set(result.elsewhere) if result.leaves(task_id))
+    if worker is None or not left:
+        return result
+    needed = {name for task in worker._scheduled_tasks.values() for name in task.process_resources()}
+    running = worker._scheduler.task_list("RUNNING", "").values() if needed else ()
+    used = {name for task in running if isinstance(task, dict) for name in task.get("resources") or ()}
+    return replace(result, queued=left if needed & used else [])
 
 
 def _failure_of(task_id: str, scheduler: Any) -> Failure:

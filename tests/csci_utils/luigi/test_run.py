@@ -338,7 +338,12 @@ def run_elsewhere(task: luigi.Task, scheduler: luigi.rpc.RemoteScheduler) -> Non
     """Let another worker take a task, as if on another host."""
     scheduler.add_worker("elsewhere", [])
     scheduler.add_task(
-        worker="elsewhere", task_id=task.task_id, status="PENDING", family=task.task_family, params=task.to_str_params()
+        worker="elsewhere",
+        task_id=task.task_id,
+        status="PENDING",
+        family=task.task_family,
+        params=task.to_str_params(),
+        resources=task.process_resources(),
     )
     assert scheduler.get_work(worker="elsewhere", host="elsewhere")["task_id"] == task.task_id
 
@@ -369,6 +374,29 @@ def test_a_task_that_another_worker_has_is_waited_for(folder, luigid, monkeypatc
     expected = {"done" if given_up else "already_done": [task.task_id]}
     assert found == RunResult(ExitStatus.OK, **expected)
     assert len(pauses) >= 2
+
+
+class WriteOnGpu(Write):
+    resources = {"gpu-of-this-host": 1}  # noqa: RUF012 -- as Luigi has it
+
+
+def test_a_task_whose_resource_is_used_waits_until_it_is_free(folder, luigid, monkeypatch):
+    """Longer than a scheduler is given that says nothing."""
+    first, second, others = *(WriteOnGpu(folder=folder, name=name) for name in "ab"), luigi.rpc.RemoteScheduler(luigid)
+    run_elsewhere(first, others)
+    assert build([second], scheduler_url=luigid, wait_for_others=False) == RunResult(
+        ExitStatus.NOT_RUN, queued=[second.task_id]
+    )
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            others.add_task(worker="elsewhere", task_id=first.task_id, status="DONE")
+
+    monkeypatch.setattr(run.time, "sleep", pause)
+    assert build([second], scheduler_url=luigid) == RunResult(ExitStatus.OK, done=[second.task_id])
+    assert len(pauses) >= 20
 
 
 def test_a_scheduler_that_is_not_there_is_told_at_once(folder, monkeypatch):
