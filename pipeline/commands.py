@@ -242,6 +242,8 @@ def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--crop", type=click.Choice(["center", "random"]), help="[default: center]")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the arithmetic on the CPU.")
+@click.option("--loaders", type=click.IntRange(min=0), metavar="N", help="Threads that decode pictures.")
 @click.option("--compile", "compiled", is_flag=True, help="Let torch.compile fuse what it can.")
 @click.option("--nondeterministic", is_flag=True, help="Let CUDA take what is fastest, not what gives the same bits.")
 @click.option("--max-broken", type=click.IntRange(min=0), default=100, show_default=True, help="Broken pictures.")
@@ -253,6 +255,7 @@ def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
 @click.option("--publish", is_flag=True, help="Put the model into S3, too, below saved_models/.")
 @click.option("--force", is_flag=True, help="Train again what is up to date.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and why; train nothing.")
+@click.option("--scheduler", metavar="URL", help="Share GPUs and the work with others through this luigid.")
 @_with_store
 def train(**job: Any) -> int:
     """Train a new style from a painting and a dataset; a run that was killed goes on from its last checkpoint."""

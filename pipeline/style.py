@@ -63,7 +63,16 @@ def _refuse_contradictions(job: StyleJob) -> None:
         raise PipelineError(
             "--force makes all of it again on each host, --scheduler once in all; leave one of them out"
         )
-    if job.scheduler and not job.scheduler.startswith(SCHEDULERS):
+    refuse_no_scheduler(job.scheduler)
+
+
+def refuse_no_scheduler(address: str | None) -> None:
+    """Refuse what cannot be the address of a luigid.
+
+    Raises:
+        PipelineError: it does not begin as one.
+    """
+    if address and not address.startswith(SCHEDULERS):
         raise PipelineError(
             "--scheduler wants an address that begins with http://, such as http://HOST:8082; correct it"
         )

@@ -12,7 +12,7 @@ from neural_style.errors import SettingError
 from neural_style.train_cli import in_options
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
-from pipeline.style import tidy
+from pipeline.style import refuse_no_scheduler, tidy
 from pipeline.tasks.data import ContentImage, S3Input
 from pipeline.tasks.dataset import Dataset
 from pipeline.tasks.train import Train, UploadTrained
@@ -36,6 +36,7 @@ class TrainJob:
         publish: Put the model into S3, too.
         force: Train also what is up to date.
         dry_run: Only say what would be trained, and why.
+        scheduler: Address of a ``luigid`` that several runs share, or None.
 
     The other fields are those of `neural_style.train_config.TrainConfig`, and of `Train`.
     """
@@ -58,6 +59,8 @@ class TrainJob:
     precision: str = "float32"
     crop: str | None = None
     device: str | None = None
+    threads: int | None = None
+    loaders: int | None = None
     compiled: bool = False
     nondeterministic: bool = False
     max_broken: int = 100
@@ -69,6 +72,7 @@ class TrainJob:
     publish: bool = False
     force: bool = False
     dry_run: bool = False
+    scheduler: str | None = None
 
 
 def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
@@ -88,6 +92,7 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
     """
     if job.publish and settings.current().offline:
         raise PipelineError("--publish sends the model to S3, and --offline asks it nothing; leave one of them out")
+    refuse_no_scheduler(job.scheduler)
     task = _task(job)
     wanted: TrainRequest = task.clone(UploadTrained) if job.publish else task
     missing = _missing(task)
@@ -102,7 +107,7 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
     tidy()
     logging.getLogger("pipeline.tasks.train").setLevel(logging.INFO)  # the losses: a run is long
     with progress.shown(total_bytes=0, total_pictures=0):
-        outcome = build([wanted], log_level="ERROR")
+        outcome = build([wanted], scheduler_url=job.scheduler, log_level="ERROR")
     for failure in outcome.failures.values():
         tell(f"error: {failure.sentence}")
     if outcome.exit_status == ExitStatus.OK:
@@ -133,9 +138,8 @@ def _forecast(task: Train, *, is_there: bool) -> str:
 
 
 def _task(job: TrainJob) -> Train:
-    given = {name: value for name, value in asdict(job).items() if value is not None}
-    for name in ("publish", "force", "dry_run"):
-        given.pop(name)
+    of_job = ("publish", "force", "dry_run", "scheduler")
+    given = {name: value for name, value in asdict(job).items() if value is not None and name not in of_job}
     if job.widths is not None:
         given["widths"] = _widths(job.widths)
     task = Train(**given, forced=secrets.token_hex(8) if job.force else "")

@@ -150,6 +150,8 @@ class Train(TrainRequest):
         return Where(
             name=self._short_name(),
             device=self.device_name,
+            threads=self.threads,
+            loaders=self.loaders,
             compiled=self.compiled,
             deterministic=not self.nondeterministic,
             checkpoint_every=self.checkpoint_every,

@@ -32,9 +32,14 @@ VGG16 = "vgg16-397923af.pth"
 """torchvision's weights of VGG16, as a bucket's owner puts them below saved_models/."""
 
 
-def _number(kind: type, description: str) -> Any:
+def _number(kind: type, description: str, *, least: int = 0, significant: bool = True) -> Any:
     return luigi.OptionalNumericalParameter(  # type: ignore[call-arg]  # Luigi's mixin hides what it takes
-        default=None, min_value=0, max_value=2**53, var_type=kind, description=description
+        default=None,
+        min_value=least,
+        max_value=2**53,
+        var_type=kind,
+        description=description,
+        significant=significant,
     )
 
 
@@ -71,6 +76,8 @@ class TrainRequest(ShownTask, ExplainedTask, RootedTask):
     crop = luigi.OptionalChoiceParameter(choices=("center", "random"), default=None, description="of the pictures")
 
     device = DeviceParameter(default=None, significant=False, description="auto, cpu, cuda or mps")
+    threads = _number(int, "of the arithmetic on the CPU", least=1, significant=False)
+    loaders = _number(int, "threads that decode pictures", significant=False)
     compiled = luigi.BoolParameter(significant=False, description="let torch.compile fuse what it can")
     nondeterministic = luigi.BoolParameter(significant=False, description="let CUDA take what is fastest")
     max_broken = luigi.IntParameter(default=100, significant=False, description="pictures that may be broken")

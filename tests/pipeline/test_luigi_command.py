@@ -13,7 +13,7 @@ import pytest
 
 from csci_utils.s3 import client
 from tests.conftest import REPO
-from tests.pipeline.conftest import ROOT
+from tests.pipeline.conftest import BUCKET, ROOT
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -66,6 +66,23 @@ def test_a_second_call_of_the_luigi_command_does_nothing(bucket, call):
     assert {name: (bucket.local / name).stat().st_mtime_ns for name in bucket.files()} == before
 
 
+TRAIN = (
+    "--local-scheduler --style wave.png --dataset few --features random --steps 2 --image-px 64 --widths [4,4,8] "
+    "--batch-size 2 --threads 1"
+)
+
+
+@pytest.mark.parametrize("task", ["Train", "UploadTrained"])
+def test_a_style_is_trained_by_the_luigi_command(pictures, call, task):
+    done = call(f"luigi --module pipeline.tasks {task} {TRAIN}")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {"saved_models/wave.pth", "saved_models/.wave.pth.training.json"} <= set(pictures.files())
+    published = client().list_objects_v2(Bucket=BUCKET, Prefix="styled/saved_models/").get("KeyCount")
+    assert published == 1 + 2 * (task == "UploadTrained")  # mosaic.pth
+    assert "complete ones were encountered" in call(f"luigi --module pipeline.tasks {task} {TRAIN}").stderr
+
+
 FAILING = {
     "luigi --module pipeline.tasks.data ContentImage --local-scheduler --image no.jpg": 20,
     "luigi --module pipeline.tasks Stylize --local-scheduler --image no.jpg": 20,
@@ -74,6 +91,7 @@ FAILING = {
     "luigi --module pipeline.tasks Stylize --local-scheduler --device cuda:7": 30,
     "luigi --module pipeline.tasks Stylize --local-scheduler --s3-root s3://nowhere/p": 35,
     "luigi --module pipeline.tasks Stylize --local-scheduler --image ../x.jpg": 40,
+    "luigi --module pipeline.tasks Train --local-scheduler --style no.png --dataset few": 20,
 }
 
 
@@ -89,7 +107,7 @@ def test_a_failing_call_of_the_luigi_command_ends_as_documented(bucket, call, li
 
 def test_an_input_with_no_digest_of_ours_is_checked_by_what_s3_offers(bucket, call):
     from csci_utils.io import read_record
-    from tests.pipeline.conftest import BUCKET, encoded_picture
+    from tests.pipeline.conftest import encoded_picture
 
     content = encoded_picture("theirs.jpg", seed=4)
     client().put_object(Bucket=BUCKET, Key=f"{ROOT.partition(BUCKET + '/')[2]}/images/theirs.jpg", Body=content)

@@ -118,8 +118,15 @@ def test_a_kill_between_model_and_record_in_s3_is_mended_by_the_next_run(picture
 def test_an_identity_is_what_changes_the_weights(store):
     one = Train("wave.png", "few", features="random", steps=4)
     assert one.config == config_for({"features": "random", "steps": 4})
-    elsewhere = {"device": "cpu", "note_every": 7, "compiled": True, "nondeterministic": True, "max_broken": 1}
-    kept = {"tensorboard": "curves", "sample": "luigi.jpg", "sample_every": 9, "checkpoint_every": 9}
+    elsewhere = {
+        "device": "cpu",
+        "note_every": 7,
+        "compiled": True,
+        "nondeterministic": True,
+        "max_broken": 1,
+        "threads": 3,
+    }
+    kept = {"loaders": 1, "tensorboard": "curves", "sample": "luigi.jpg", "sample_every": 9, "checkpoint_every": 9}
     assert one.task_id == Train("wave.png", "few", features="random", steps=4, **elsewhere, **kept).task_id
     assert one.task_id != Train("wave.png", "few", features="random", steps=5).task_id
 
@@ -147,11 +154,11 @@ def test_how_it_is_trained_reaches_the_training(pictures, run, monkeypatch):
         raise train_style.EngineError("enough")
 
     monkeypatch.setattr(train_style, "train_style", stop)
-    options = ("--compile", "--nondeterministic", "--max-broken", "7", "--log-interval", "5")
-    assert run(*SMALL, *options)[0] == 30
+    options = ("--compile", "--nondeterministic", "--max-broken", "7", "--log-interval", "5", "--threads", "3")
+    assert run(*SMALL, *options, "--loaders", "0")[0] == 30
     (where,) = asked
     assert (where.compiled, where.deterministic, where.max_broken, where.note_every) == (True, False, 7, 5)
-    assert (where.name, where.checkpoint_every) == ("wave", 2)
+    assert (where.name, where.checkpoint_every, where.threads, where.loaders) == ("wave", 2, 3, 0)
 
 
 def test_the_judge_is_read_once_and_is_in_the_record(pictures, run, monkeypatch, tmp_path):

@@ -79,6 +79,8 @@ def complaint(run) -> Callable[..., str]:
         (["--name", "x" * 300], "cannot name a model: it is too long"),
         (["--name", "wave.onnx"], "'wave.onnx' cannot name a trained model: weights end with .pth"),
         (["--name", "vgg16-397923af.pth"], "cannot name a model: it is kept for VGG16's weights; give another --name"),
+        (["--threads", "0"], "Invalid value for '--threads': 0 is not in the range x>=1"),
+        (["--scheduler", "HOST:8082"], "--scheduler wants an address that begins with http://, such as http://HOST"),
         (["--offline"], "--publish sends the model to S3, and --offline asks it nothing"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
@@ -160,6 +162,11 @@ def test_a_large_dataset_is_not_fetched_in_vain(pictures, complaint, tmp_path, m
         options = options[:-1]
     assert said in complaint(*options)
     assert not (pictures.local / "datasets").exists()
+
+
+def test_a_scheduler_that_is_not_there_says_so(pictures, complaint):
+    said = complaint("--scheduler", "http://127.0.0.1:9", status=25)
+    assert said.startswith("the scheduler at http://127.0.0.1:9 cannot be used")
 
 
 def test_processes_of_torchrun_do_not_wait_for_each_other(pictures, complaint, monkeypatch):
