@@ -12,6 +12,7 @@ features: Heitz et al. 2021, arXiv:2006.07229.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class RandomFeatures(nn.Module):
         self._starts = {0, *self._ends}
         channels = 3
         for width in (width for block in _BLOCKS for width in block):
-            conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode="reflect")
+            with torch.random.fork_rng(devices=[]):  # its first weights, which torch draws, are not wanted
+                conv = nn.Conv2d(channels, width, 3, padding=1, padding_mode="reflect")
             with torch.no_grad():
                 conv.weight.normal_(std=math.sqrt(2 / (9 * channels)), generator=random)
                 _bias_of(conv).zero_()
@@ -62,6 +64,16 @@ class RandomFeatures(nn.Module):
             if number not in self._starts:
                 taps.append(features)
         return taps
+
+    def sizes(self, height_px: int, width_px: int) -> list[tuple[int, int]]:
+        """Return channels and number of places of each layer that is looked at, for pictures of that size."""
+        found = []
+        for number, conv in enumerate(self._convs):
+            if number in self._ends:
+                height_px, width_px = height_px // 2, width_px // 2
+            if number not in self._starts:
+                found.append((conv.out_channels, height_px * width_px))
+        return found
 
     @torch.no_grad()
     def _standardise(self, style_01_13HW: Tensor) -> None:
@@ -87,42 +99,71 @@ def relative_gram_error(features_BCHW: Tensor, gram_BCC: Tensor) -> Tensor:
     return (difference_BCC.square().sum(dim=(1, 2)) / gram_BCC.square().sum(dim=(1, 2))).mean()
 
 
-def sliced_wasserstein(
-    features_BCHW: Tensor, style_BCHW: Tensor, *, num_positions: int, random: torch.Generator
-) -> Tensor:
+class Draws(NamedTuple):
+    """What a sliced Wasserstein distance is taken along, and where; the same for every picture of a batch.
+
+    Attributes:
+        directions: ``(C, K)``, each of length 1.
+        there: ``(P,)``, places in the style's features, counted row by row.
+        here: ``(P,)``, places in the pictures'.
+    """
+
+    directions: Tensor
+    there: Tensor
+    here: Tensor
+
+    @classmethod
+    def drawn(
+        cls, channels: int, *, num_there: int, num_here: int, num_positions: int, random: torch.Generator
+    ) -> Draws:
+        """Draw 32 directions and so many of both places; on the CPU, so that every device has the same."""
+        return cls(
+            F.normalize(torch.randn(channels, 32, generator=random), dim=0),
+            torch.randint(num_there, (num_positions,), generator=random),
+            torch.randint(num_here, (num_positions,), generator=random),
+        )
+
+    def to(self, device: torch.device) -> Draws:
+        """Bring it to a device; nothing waits for a GPU, which copies pinned memory by itself."""
+        if device.type == "cuda":
+            return Draws(*(each.pin_memory().to(device, non_blocking=True) for each in self))
+        return Draws(*(each.to(device) for each in self))
+
+
+def sliced_wasserstein(features_BCHW: Tensor, style_BCHW: Tensor, draws: Draws) -> Tensor:
     """Compare how features are distributed, whatever their places: the mean squared distance of sorted projections.
 
     Args:
         features_BCHW: of the pictures.
         style_BCHW: of the style of each, of any size; or of one for all.
-        num_positions: how many places of each are drawn, with the same ones for every picture of the batch.
-        random: draws places and 32 directions; on the CPU, so that every device draws the same.
+        draws: for features of these sizes, on their device.
 
     Returns:
         0-d.
     """
-    channels = features_BCHW.shape[1]
-    directions_CK = F.normalize(torch.randn(channels, 32, generator=random), dim=0).to(features_BCHW)
-    there_BPK = _drawn(style_BCHW, num_positions, random).transpose(1, 2) @ directions_CK
-    here_BPK = _drawn(features_BCHW, num_positions, random).transpose(1, 2) @ directions_CK
+    there_BPK = style_BCHW.flatten(2)[..., draws.there].transpose(1, 2) @ draws.directions
+    here_BPK = features_BCHW.flatten(2)[..., draws.here].transpose(1, 2) @ draws.directions
     return (here_BPK.sort(dim=1).values - there_BPK.sort(dim=1).values).square().mean()
 
 
-def _drawn(features_BCHW: Tensor, num_positions: int, random: torch.Generator) -> Tensor:
-    flat_BCP = features_BCHW.flatten(2)
-    places = torch.randint(flat_BCP.shape[2], (num_positions,), generator=random).to(flat_BCP.device)
-    return flat_BCP[..., places]
-
-
 def local_correlation(one_01_B3HW: Tensor, other_01_B3HW: Tensor, *, num_scales: int = 4) -> Tensor:
-    """Return how well the luminance of two pictures goes together, -1 to 1, over 7x7 boxes, mean over scales; 0-d."""
-    weights = torch.tensor(_LUMINANCE, device=one_01_B3HW.device)[:, None, None]
-    one, other = ((each * weights).sum(dim=1, keepdim=True) for each in (one_01_B3HW, other_01_B3HW))
+    """Return how well the luminance of two pictures goes together, -1 to 1, over 7x7 boxes, mean over scales; 0-d.
+
+    At the smallest scale, half as large each time, there must be room for a box.
+    """
+    one, other = _luminance(one_01_B3HW), _luminance(other_01_B3HW)
     found = []
-    for _ in range(num_scales):
+    for scale in range(num_scales):
+        if scale:
+            one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
         found.append(_correlation(one, other))
-        one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
     return torch.stack(found).mean()
+
+
+def _luminance(rgb_01_B3HW: Tensor) -> Tensor:
+    """Weigh the colours by plain numbers: a tensor of them would have to be brought to the device in every step."""
+    red, green, blue = (rgb_01_B3HW[:, place : place + 1] * weight for place, weight in enumerate(_LUMINANCE))
+    return red + green + blue
 
 
 def _correlation(one_B1HW: Tensor, other_B1HW: Tensor) -> Tensor:

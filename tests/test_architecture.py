@@ -24,11 +24,13 @@ FORBIDDEN_LIBRARIES = {
 }
 TORCH_MODULES = {
     "neural_style.transformer_net",
+    "neural_style.free_memory",
     "neural_style.losses",
     "neural_style.onednn",
     "neural_style.painted_model",
     "neural_style.palette",
     "neural_style.perceptual",
+    "neural_style.picture_model",
     "neural_style.side_by_side",
     "neural_style.style_model",
     "neural_style.style_patches",

@@ -7,6 +7,7 @@ import torch
 from neural_style.drawn import draw_scene
 from neural_style.losses import gram_matrix
 from neural_style.random_features import (
+    Draws,
     RandomFeatures,
     local_correlation,
     out_of_range,
@@ -30,8 +31,20 @@ def random_from(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def distance(here: torch.Tensor, there: torch.Tensor, *, num_positions: int, seed: int) -> torch.Tensor:
+    num_here, num_there = here[0, 0].numel(), there[0, 0].numel()
+    random = random_from(seed)
+    drawn = Draws.drawn(
+        here.shape[1], num_there=num_there, num_here=num_here, num_positions=num_positions, random=random
+    )
+    return sliced_wasserstein(here, there, drawn)
+
+
 def test_four_layers_are_looked_at(features, picture_01):
     taps = features(picture_01)
+    for height, width in ((64, 80), (63, 78)):
+        seen = features(picture_01[..., :height, :width])
+        assert features.sizes(height, width) == [(tap.shape[1], tap[0, 0].numel()) for tap in seen]
     assert [tuple(tap.shape[1:]) for tap in taps] == [(16, 64, 80), (32, 32, 40), (64, 16, 20), (64, 16, 20)]
     assert not any(parameter.requires_grad for parameter in features.parameters())
 
@@ -63,29 +76,29 @@ def test_each_picture_of_a_batch_has_a_style_of_its_own(features, picture_01):
     tap = features(torch.cat([picture_01, 1 - picture_01]))[1]
     assert relative_gram_error(tap, gram_matrix(tap)) == 0
     assert relative_gram_error(tap, gram_matrix(tap.flip(0))) > 0.1
-    same = sliced_wasserstein(tap, tap, num_positions=20_000, random=random_from(1))
-    assert sliced_wasserstein(tap, tap.flip(0), num_positions=20_000, random=random_from(1)) > 10 * same
+    same = distance(tap, tap, num_positions=20_000, seed=1)
+    assert distance(tap, tap.flip(0), num_positions=20_000, seed=1) > 10 * same
 
 
 def test_the_distance_of_distributions_does_not_see_places():
     values = torch.randn(2, 5, 8, 8, generator=random_from(1))
     moved = values.flatten(2)[..., torch.randperm(64, generator=random_from(2))].view_as(values)
-    every = {"num_positions": 20_000, "random": random_from(3)}
-    assert sliced_wasserstein(moved, values[:1], **every) > 0.01  # the second of the batch is another picture
-    assert sliced_wasserstein(moved[:1], values[:1], **every) < 0.01
-    assert sliced_wasserstein(moved[:1] + 1, values[:1], **every) == pytest.approx(1 / 5 * 5, rel=0.5)
+    every = {"num_positions": 20_000, "seed": 3}
+    assert distance(moved, values[:1], **every) > 0.01  # the second of the batch is another picture
+    assert distance(moved[:1], values[:1], **every) < 0.01
+    assert distance(moved[:1] + 1, values[:1], **every) == pytest.approx(1 / 5 * 5, rel=0.5)
 
 
 def test_the_distance_is_that_of_a_shift_along_the_directions():
     one = torch.randn(1, 1, 8, 8, generator=random_from(1))
     for shift in (0.5, 2.0):
-        apart = sliced_wasserstein(one + shift, one, num_positions=20_000, random=random_from(4))
+        apart = distance(one + shift, one, num_positions=20_000, seed=4)
         assert apart == pytest.approx(shift**2, rel=0.1)  # in one dimension every direction is the axis
 
 
 def test_the_same_draws_give_the_same_distance():
     one, other = torch.rand(1, 4, 16, 16, generator=random_from(1)), torch.rand(1, 4, 9, 9, generator=random_from(2))
-    found = [sliced_wasserstein(one, other, num_positions=50, random=random_from(seed)) for seed in (7, 7, 8)]
+    found = [distance(one, other, num_positions=50, seed=seed) for seed in (7, 7, 8)]
     assert found[0] == found[1] != found[2]
 
 

@@ -16,20 +16,9 @@ from neural_style.train import DataModule, Trainer
 from neural_style.train_config import TrainConfig
 from neural_style.vgg import Vgg16, random_vgg16
 from tests.neural_style.published_loop import PublishedLoop
+from tests.neural_style.training import Alone
 
 WIDTHS = (8, 16, 32)
-
-
-class Alone:
-    """As much of a trainer as a model needs."""
-
-    device = torch.device("cpu")
-    is_distributed = False
-    rank = 0
-
-    @staticmethod
-    def wrap(net: nn.Module) -> nn.Module:
-        return net
 
 
 @pytest.fixture(scope="module")
@@ -223,15 +212,15 @@ def test_the_style_picture_is_brought_to_its_size(vgg, style_HW3, monkeypatch):
 
 
 def test_a_style_picture_too_small_to_judge_is_refused(vgg, style_HW3):
-    sentence = "^the style picture: wanted 16 pixels a side or more, found 52 x 15$"
-    with pytest.raises(PictureError, match=sentence):
+    with pytest.raises(PictureError, match="^the style picture: wanted 16 pixels a side or more, found 52 x 15"):
         StyleModel(TrainConfig(), style_rgb_HW3=style_HW3[:15], vgg=vgg)
-    StyleModel(TrainConfig(style_px=64), style_rgb_HW3=style_HW3[:15], vgg=vgg)
 
 
 def test_pictures_of_an_odd_size_are_refused(make_model):
-    with pytest.raises(SettingError, match="wanted a multiple of 4 for height and width, found 33 x 33 pixels; crop"):
-        make_model().train_step(batch(2, 1, 33))
+    sentence = "wanted a multiple of 4, 16 or more, for height and width, found {0} x {0} pixels; crop them"
+    for px in (33, 12):
+        with pytest.raises(SettingError, match=sentence.format(px)):
+            make_model().train_step(batch(2, 1, px))
 
 
 def test_bfloat16_is_asked_for_and_had_only_where_the_device_computes_with_it(monkeypatch):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from neural_style.plugins import Plugin
-from neural_style.train import DataModule, Model, Trainer
+from neural_style.train import DataModule, Model, Trainer, TrainState
 
 HOOKS = (
     *("setup", "on_training_start", "on_training_epoch_start", "on_training_batch_start", "on_training_batch_end"),
@@ -23,6 +23,21 @@ HOOKS = (
 MODEL_HOOKS = (*HOOKS, "train", "eval", "train_step", "valid_step", "test_step")
 PLUGIN_HOOKS = (*HOOKS, "between_steps")
 PROCESSES = ("process_training_batch", "process_validation_batch", "process_testing_batch")
+
+
+class Alone:
+    """As much of a trainer as a style model needs."""
+
+    device = torch.device("cpu")
+    is_distributed = False
+    rank = 0
+
+    def __init__(self, step: int = 0) -> None:
+        self.state = TrainState(step=step)
+
+    @staticmethod
+    def wrap(net: nn.Module) -> nn.Module:
+        return net
 
 
 class RecordingModel(Model):

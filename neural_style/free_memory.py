@@ -1,0 +1,46 @@
+"""How much memory is free on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: str) -> int | None:
+    """Return what a program can still take there: on the CPU of the machine and of its container; None: unknown."""
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    if device != "cpu":
+        return None
+    found = [each for each in (_of_machine(), _of_container()) if each is not None]
+    return min(found, default=None)
+
+
+def _of_machine() -> int | None:
+    return _number(_MEMINFO, "MemAvailable:", factor=1024)
+
+
+def _of_container() -> int | None:
+    """Return what its limit leaves; what the kernel keeps of files can be had, too (cgroup version 2)."""
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    if limit is None or used is None:
+        return None
+    return limit - used + (_number(_CGROUP / "memory.stat", "inactive_file") or 0)
+
+
+def _number(path: Path, name: str = "", *, factor: int = 1) -> int | None:
+    """Read the number after a name at a line's beginning; None where there is none ("max", no such file)."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        first, *_ = line.removeprefix(name).split() or [""]
+        if line.startswith(name) and first.isdigit():
+            return factor * int(first)
+    return None
