@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from csci_utils.luigi.run import ExitStatus, build
@@ -94,25 +94,26 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
         raise PipelineError("--publish sends the model to S3, and --offline asks it nothing; leave one of them out")
     refuse_no_scheduler(job.scheduler)
     task = _task(job)
-    wanted: TrainRequest = task.clone(UploadTrained) if job.publish else task
+    wanted: Train | UploadTrained = task.clone(UploadTrained) if job.publish else task
     missing = _missing(task)
     for sentence in missing:
         tell(f"error: {sentence}")
     if missing:
         return ExitStatus.INPUT_MISSING
-    is_there = wanted.complete()
     if job.dry_run:
-        tell(_forecast(task, is_there=is_there))
+        tell(_forecast(task, wanted))
         return ExitStatus.OK
     tidy()
     logging.getLogger("pipeline.tasks.train").setLevel(logging.INFO)  # the losses: a run is long
     with progress.shown(total_bytes=0, total_pictures=0):
         outcome = build([wanted], scheduler_url=job.scheduler, log_level="ERROR")
+        if outcome.exit_status == ExitStatus.OK and task is not wanted:  # published by another host, it is not yet here
+            outcome = outcome.followed_by(build([task], scheduler_url=job.scheduler, log_level="ERROR"))
     for failure in outcome.failures.values():
         tell(f"error: {failure.sentence}")
     if outcome.exit_status == ExitStatus.OK:
         result(str(task.local_model))
-        tell("up to date" if is_there else f"trained {task.local_model}{', published' * job.publish}")
+        tell(_summary(task, wanted, done=outcome.done))
     return outcome.exit_status
 
 
@@ -130,11 +131,25 @@ def _missing(task: Train) -> list[str]:
     return found
 
 
-def _forecast(task: Train, *, is_there: bool) -> str:
-    if is_there:
-        return f"up to date {task.local_model}"
+def _forecast(task: Train, wanted: TrainRequest) -> str:
+    """Say what a run would do.
+
+    Raises:
+        ModelInTheWayError: it would end with that.
+    """
     reason = task.reason_to_train()
-    return f"would publish {task.uri}" if reason is None else f"would train {task.local_model}: {reason}"
+    if reason is None:
+        return f"up to date {task.local_model}" if wanted.complete() else f"would publish {task.uri}"
+    return f"would {'train' if task.fetchable() is None else 'fetch'} {task.local_model}: {reason}"
+
+
+def _summary(task: Train, wanted: Train | UploadTrained, *, done: Sequence[str]) -> str:
+    """Say what has become of the model, here and in S3."""
+    ending = next((each.ending for each in (wanted, task) if each.task_id in done), "")
+    is_published = wanted is not task and wanted.task_id in done
+    if ending:
+        return f"{ending} {task.local_model}{', published' * is_published}"
+    return f"published {task.uri}" if is_published else "up to date"
 
 
 def _task(job: TrainJob) -> Train:

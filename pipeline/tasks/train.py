@@ -19,7 +19,7 @@ from neural_style.train_config import ALGORITHM
 from pipeline import progress, settings
 from pipeline.errors import InputChangedError, ModelInTheWayError, PipelineError
 from pipeline.tasks.data import ContentImage, Mirrored, SavedModel, refuse_offline
-from pipeline.tasks.train_request import RECORD_FORMAT, VGG16, TrainRequest, read_training, training_of
+from pipeline.tasks.train_request import RECORD_FORMAT, VGG16, Published, TrainRequest, read_training, training_of
 
 if TYPE_CHECKING:
     from neural_style.train_style import Where
@@ -38,7 +38,12 @@ class Train(TrainRequest):
 
     The model is complete while it is the file that its record describes, and the record names the painting and the
     dataset as S3 holds them now, and the same configuration. A run that was killed goes on from its last checkpoint.
+
+    Attributes:
+        ending: ``trained`` or ``fetched`` once it has run; "" where another process made the model meanwhile.
     """
+
+    ending = ""
 
     def output(self) -> SuffixPreservingLocalTarget:
         """The model."""
@@ -60,41 +65,45 @@ class Train(TrainRequest):
         """
         if settings.is_one_of_several():
             raise PipelineError("a task trains in one process; use `torchrun -m neural_style train` for several")
+        self.ending = ""
         with self.shown():
             with locked(training_of(self.local_model)) as waited:  # `fetch` locks the model itself
-                if not (waited and self.complete()) and not self._take_published():
-                    self._train()
+                if not (waited and self.complete()):
+                    self.ending = "fetched" if self._take_published() else self._train()
             self.say("done", percent=100)
 
-    def _take_published(self) -> bool:
-        """Fetch the published model where it is what is wanted; another host may have trained it.
+    def fetchable(self) -> dict[str, Any] | None:
+        """The record of the published model where that is what is wanted; another host may have trained it.
 
         Raises:
             ModelInTheWayError: S3 holds a model of that name that no training of ours put there; the next fetch would
                 bring it back in place of what is trained here.
         """
-        if settings.current().offline:
-            return False
-        published = self.published()
+        published = Published(None, None) if settings.current().offline else self.published()
         if published.held is None:
-            return False
+            return None
         if published.record is None and published.held.sha256 != self._recorded_sha256():
             raise ModelInTheWayError(
                 f"{self.uri}: S3 holds a model of that name without a record of its training; choose another --name, "
                 "or remove it"
             )
-        if published.record is None or self.reason_in(published.record) is not None:
+        is_wanted = published.record is not None and self.reason_in(published.record) is None
+        return published.record if is_wanted else None
+
+    def _take_published(self) -> bool:
+        record = self.fetchable()
+        if record is None:
             return False
         self.say("fetching the published model", percent=0)
         fetch(self.uri, self.local_model, on_bytes=progress.add_bytes)
-        write_record(training_of(self.local_model), dict(published.record))
+        write_record(training_of(self.local_model), record)
         return True
 
     def _recorded_sha256(self) -> str | None:
         record = read_training(self.local_model)
         return None if record is None else str(record["result"]["sha256"])
 
-    def _train(self) -> None:
+    def _train(self) -> str:
         style, dataset = self.inputs()
         self.say("fetching the painting and the dataset", percent=0)
         copy, vgg, where = _fetch(style), self._vgg(), self._where()
@@ -125,6 +134,7 @@ class Train(TrainRequest):
             record["made_from"]["vgg16"] = {"uri": None if vgg is None else str(vgg.uri), "sha256": judge.sha256}
         write_record(training_of(self.local_model), record)
         shutil.rmtree(checkpoints, ignore_errors=True)
+        return "trained"
 
     def _vgg(self) -> SavedModel | None:
         """Bring VGG16's weights here if the bucket has them; else it is left to torchvision."""
@@ -203,7 +213,12 @@ class UploadTrained(TrainRequest):
 
     Complete by the published record, so that any host can tell. Models that no training of ours put there are never
     replaced.
+
+    Attributes:
+        ending: What became of the model on this host, as in `Train`; "" where it was there.
     """
+
+    ending = ""
 
     def output(self) -> ExactKeyS3Target:
         """The model in S3."""
@@ -222,9 +237,11 @@ class UploadTrained(TrainRequest):
     def run(self) -> None:
         """Train if need be, then send the model, and its record last."""
         made: Train = self.clone(Train)
+        self.ending = ""
         with self.shown(made):
             if not made.complete():
                 made.run()
+                self.ending = made.ending
             self.say("publishing", percent=99)
             self._publish()
             self.say("published", percent=100)

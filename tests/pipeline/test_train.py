@@ -52,7 +52,7 @@ def test_a_painting_and_a_dataset_become_a_model_with_its_record(pictures, run):
 
 def test_a_published_model_styles_pictures(pictures, run):
     status, _, err = run(*SMALL, "--publish")
-    assert status == 0, err
+    assert (status, err[-1]) == (0, f"style-pipeline: trained {model(pictures)}, published"), err
     keys = [each["Key"] for each in client().list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert {"styled/saved_models/wave.pth", "styled/saved_models/.wave.pth.training.json"} <= set(keys)
     pictures.put_image("luigi.jpg")
@@ -61,13 +61,17 @@ def test_a_published_model_styles_pictures(pictures, run):
     assert run(*SMALL, "--publish")[2][-1] == "style-pipeline: up to date"
 
 
-def test_another_host_takes_the_published_model(pictures, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("publish", [False, True])
+def test_another_host_takes_the_published_model(pictures, run, tmp_path, monkeypatch, publish):
     assert run(*SMALL, "--publish")[0] == 0
     there = model(pictures).read_bytes()
     monkeypatch.setenv("PIPELINE_LOCAL_ROOT", str(tmp_path / "other"))
-    status, out, err = run(*SMALL)
-    assert (status, out) == (0, [str(tmp_path / "other" / "saved_models" / "wave.pth")]), err
-    assert Path(out[0]).read_bytes() == there
+    options = (*SMALL, "--publish") if publish else SMALL
+    path = tmp_path / "other" / "saved_models" / "wave.pth"
+    assert run(*options, "--dry-run") == (0, [], [f"style-pipeline: would fetch {path}: not trained yet"])
+    assert run(*options) == (0, [str(path)], [f"style-pipeline: fetched {path}"])
+    assert path.read_bytes() == there
+    assert run(*options)[2] == ["style-pipeline: up to date"]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +109,7 @@ def test_a_model_of_somebody_else_is_not_hidden(pictures, run):
     status, out, err = run(*SMALL)
     assert (status, out) == (30, [])
     assert "S3 holds a model of that name without a record of its training; choose another --name" in err[-1]
+    assert run(*SMALL, "--dry-run")[::2] == (30, err[-1:])
     assert run(*SMALL, "--name", "mine")[1] == [str(model(pictures, "mine.pth"))]
 
 
@@ -183,7 +188,7 @@ def test_a_dry_run_tells_training_from_publishing(pictures, run):
     assert run(*SMALL, "--publish", "--dry-run") == (0, [], [would])
     assert run(*SMALL)[0] == 0
     assert run(*SMALL, "--publish", "--dry-run")[2] == [f"style-pipeline: would publish {ROOT}/saved_models/wave.pth"]
-    assert run(*SMALL, "--publish")[0] == 0
+    assert run(*SMALL, "--publish")[2] == [f"style-pipeline: published {ROOT}/saved_models/wave.pth"]
     assert run(*SMALL, "--publish", "--dry-run")[2] == [f"style-pipeline: up to date {model(pictures)}"]
 
 
