@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import pickle
+import socket
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .engines.torch_engine import resolve_device
-from .errors import DeviceError, LostProcessError, PluginError
+from .errors import DeviceError, LostProcessError, MeetingError, PluginError, one_line
 
 _GOODBYE_S = 10.0
 _GLOO = "gloo"  # whose errors are plain RuntimeErrors, which name its source files
+_BRIEF = 120  # characters of it
 _KEYS = "neural_style"  # of what lies in the store that all of torch shares
 
 
@@ -100,7 +102,12 @@ class Process:
 
     @property
     def group(self) -> Group | None:
-        """These processes; None when this one is alone. Asked for the first time, it waits for the others."""
+        """These processes; None when this one is alone. Asked for the first time, it waits for the others.
+
+        Raises:
+            MeetingError: they did not find each other, or cannot talk.
+            DeviceError: two of them would compute on one GPU.
+        """
         if self._group is None and self.is_distributed:
             self._group = Group(self._place, self.device)
             atexit.register(self.close)
@@ -117,7 +124,7 @@ class Process:
 
     @contextmanager
     def told_of_loss(self) -> Iterator[None]:
-        """Put what torch says when another process is gone into one sentence.
+        """Put what torch says when another process is gone into one sentence: of a group that has worked before.
 
         Raises:
             LostProcessError: it is gone.
@@ -129,8 +136,8 @@ class Process:
                 raise
             self._group.is_broken = True
             raise LostProcessError(
-                "another process of this training has ended; see what it said, and start all of them again (they go "
-                "on from the last checkpoint, if there is one)"
+                f"another process of this training has ended ({_brief(err)}); see what it said, and start all of them "
+                "again (they go on from the last checkpoint, if there is one)"
             ) from err
 
     def close(self) -> None:
@@ -154,9 +161,17 @@ class Group:
         self._owned = not dist.is_initialized()
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if self._owned:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        self._store = dist.distributed_c10d._get_default_store()
+        try:
+            with _told_of_meeting():
+                if self._owned:
+                    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+                self._store = dist.distributed_c10d._get_default_store()
+                if device.type == "cuda":
+                    refuse_shared_device(self._store, place, name=str(device), identity=_identity(device))
+                self.mean(torch.zeros(1, device=device))  # what cannot work is found out here, and not in a step
+        except BaseException:
+            self._leave()
+            raise
         self.queue = Queue(self._store)
 
     def gathered(self, value: Any) -> list[Any]:
@@ -190,8 +205,64 @@ class Group:
                 if time.monotonic() > deadline:
                     break
                 time.sleep(0.01)
+        self._leave()
+
+    def _leave(self) -> None:
         if self._owned and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def refuse_shared_device(store: Any, place: Place, *, name: str, identity: str) -> None:
+    """Compare the devices of all processes, through their store: NCCL would fail on one for two of them, or hang.
+
+    Args:
+        store: Of `torch.distributed`; each process has to come here.
+        place: Of this process.
+        name: Of its device, for the sentence.
+        identity: What no other device has, on whichever machine.
+
+    Raises:
+        DeviceError: another process has the same.
+    """
+    keys = [f"{_KEYS}/device/{rank}" for rank in range(place.world_size)]
+    store.set(keys[place.rank], identity)
+    store.wait(keys)
+    others = [rank for rank, key in enumerate(keys) if rank != place.rank and store.get(key) == identity.encode()]
+    if others:
+        first, second = sorted((others[0], place.rank))
+        raise DeviceError(
+            f"processes {first} and {second} would both compute on {name}, and each wants a GPU of its own; leave the "
+            "choice to torchrun (--device cuda), and start one process for each GPU"
+        )
+
+
+def _identity(device: torch.device) -> str:
+    return f"{socket.gethostname()} {torch.cuda.get_device_properties(device).uuid}"
+
+
+@contextmanager
+def _told_of_meeting() -> Iterator[None]:
+    """Put what torch says when the processes do not find each other into one sentence.
+
+    Raises:
+        MeetingError: they did not.
+    """
+    try:
+        yield
+    except DeviceError:
+        raise
+    except (RuntimeError, ValueError) as err:
+        raise MeetingError(
+            f"the processes of this training did not find each other ({_brief(err)}); see that all of them were "
+            "started, by torchrun, and that the network interface they take (GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME) "
+            "leads from one to the other"
+        ) from err
+
+
+def _brief(err: Exception) -> str:
+    """Return the beginning of what torch says: the rest names its source files."""
+    said = one_line(str(err).strip().partition("\n")[0])
+    return said if len(said) <= _BRIEF else f"{said[:_BRIEF]}..."
 
 
 class Queue:

@@ -81,6 +81,10 @@ class DeviceError(NeuralStyleError, RuntimeError):
     """A device is not there, or has too little memory."""
 
 
+class MeetingError(NeuralStyleError, ConnectionError):
+    """The processes that are to train together did not find each other."""
+
+
 class LostProcessError(NeuralStyleError, RuntimeError):
     """Another of the processes that train together has ended before its time."""
 

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from neural_style.distributed import Place, Process, Queue, unwrapped, wrapped
-from neural_style.errors import DeviceError, LostProcessError, PluginError
+from neural_style.distributed import Place, Process, Queue, refuse_shared_device, unwrapped, wrapped
+from neural_style.errors import DeviceError, LostProcessError, MeetingError, PluginError
 from neural_style.train import DataModule, Model, Trainer
 from neural_style.train_config import config_for
 from neural_style.train_style import train_style
@@ -27,12 +27,21 @@ from tests.neural_style import distributed_child
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
-def run_two(folder: Path, *, max_steps: int, kind: str = "plain") -> list[dict[str, Any]]:
-    """Start two processes as torchrun would, and return what each came to."""
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def run_two(folder: Path, *, max_steps: int, kind: str = "plain", interface: str = "lo") -> list[dict[str, Any]]:
+    """Start two processes as torchrun would, and return what each came to."""
+    common = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "GLOO_SOCKET_IFNAME": interface,
+        "WORLD_SIZE": "2",
+    }
     outs = [folder.parent / f"{folder.name}-{max_steps}-{kind}-{rank}" for rank in range(2)]
     children = [
         subprocess.Popen(
@@ -120,6 +129,13 @@ def test_when_one_diverges_all_fail_and_nothing_is_saved(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["model.step-0000000002.ckpt"]
 
 
+@pytest.mark.slow
+def test_an_interface_that_is_not_there_is_told_by_every_process(tmp_path: Path) -> None:
+    results = run_two(tmp_path / "run", max_steps=1, interface="nope0")
+    assert [result["error"] for result in results] == ["MeetingError"] * 2
+    assert all("did not find each other" in result["text"] for result in results), results
+
+
 def test_a_process_without_torchrun_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -181,12 +197,57 @@ def test_only_what_says_that_a_process_is_gone_is_taken_for_that() -> None:
     with pytest.raises(RuntimeError, match="^gloo/tcp/pair: alone$"), process.told_of_loss():
         raise RuntimeError("gloo/tcp/pair: alone")
     process._group = SimpleNamespace(is_broken=False)  # type: ignore[assignment]
-    for fault in (RuntimeError("[x/gloo/tcp/pair.cc:1] Connection reset"), dist.DistBackendError("NCCL error")):
-        with pytest.raises(LostProcessError, match="this training has ended; .* start all"), process.told_of_loss():
+    for fault in (RuntimeError("[x/gloo/tcp/pair.cc:1] reset\nby a peer"), dist.DistBackendError("NCCL error")):
+        words = r"this training has ended \((NCCL error|\[x/gloo/tcp/pair.cc:1\] reset)\); .* start all"
+        with pytest.raises(LostProcessError, match=words), process.told_of_loss():
             raise fault
     with pytest.raises(RuntimeError, match="^size mismatch$"), process.told_of_loss():
         raise RuntimeError("size mismatch")
     assert process._group.is_broken
+
+
+def torchrun_says(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Be process 0 of 2 on this machine."""
+    common = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**common, "MASTER_PORT": str(free_port()), **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchrun_says(monkeypatch)
+    monkeypatch.delenv("MASTER_PORT")
+    process = Process("cpu")
+    with pytest.raises(MeetingError, match=r"did not find each other \(.*MASTER_PORT.*\); see that all of them"):
+        _ = process.group
+    assert process._group is None
+
+
+@pytest.mark.parametrize("fault", ["[x/gloo/device.cc:1] Unable to find address for: nope", "NCCL error: twice"])
+def test_what_goes_wrong_before_they_have_met_is_no_loss(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Whether at the first word or in making the group."""
+
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise dist.DistBackendError(fault) if "NCCL" in fault else RuntimeError(fault)
+
+    torchrun_says(monkeypatch)
+    monkeypatch.setattr(dist, "init_process_group", fail if "gloo" in fault else lambda _backend: None)
+    monkeypatch.setattr(dist, "all_reduce", fail)
+    monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", dist.HashStore)
+    trainer = Trainer(max_steps=1, device="cpu")
+    with pytest.raises(MeetingError, match="did not find each other .*(nope|twice).*GLOO_SOCKET_IFNAME"):
+        trainer.fit(distributed_child.PlainModel(), distributed_child.SlicedData())
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_gpu_for_two_processes_is_refused_by_both(rank: int) -> None:
+    store, names = dist.HashStore(), ["here GPU-1", "here GPU-1", "there GPU-2"]
+    for other in {0, 1, 2} - {rank}:
+        store.set(f"neural_style/device/{other}", names[other])
+    place = Place(rank=rank, local_rank=rank, world_size=3)
+    with pytest.raises(DeviceError, match="^processes 0 and 1 would both compute on cuda:0, .* start one process for"):
+        refuse_shared_device(store, place, name="cuda:0", identity=names[rank])
+    store.set(f"neural_style/device/{1 - rank}", "here GPU-3")
+    refuse_shared_device(store, place, name="cuda:0", identity=names[rank])
 
 
 @pytest.fixture
