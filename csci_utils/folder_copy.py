@@ -89,6 +89,12 @@ def fetch_folder_copy(
         raise ObjectChangedError(f"{root}: changed again and again while it was fetched; run it again")
 
 
+def remove_folder_copy(target: str | os.PathLike[str]) -> None:
+    """Remove what a copy remembers that it fetched, and the record beside it; anything else in the folder stays."""
+    with locked(target):
+        _Copy(Path(target), belongs=lambda name: False).remove()
+
+
 def remembered_folder(target: str | os.PathLike[str]) -> FolderInfo | None:
     """Return what a copy says that it is a copy of; None where there is none, or none that was finished."""
     record = read_record(target)
@@ -171,6 +177,16 @@ class _Copy:
         self._write_memory(kept.values())
         write_record(self.folder, asdict(look.info))
         return look.info
+
+    def remove(self) -> None:
+        """Remove the files that were fetched, the record first."""
+        remembered = self._remembered()
+        record_path(self.folder).unlink(missing_ok=True)
+        for name in remembered:
+            self._remove(name)
+        Path(self.folder, MEMORY).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or not there
+            self.folder.rmdir()
 
     def _surplus(self, wanted: Mapping[str, RemoteFile], remembered: Mapping[str, _Remembered]) -> list[str]:
         """Return what was fetched and is not wanted any more.

@@ -217,7 +217,7 @@ def reproduce(*, results: tuple[str, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @_with_store
 def remove(*, names: tuple[str, ...], published: bool, dry_run: bool) -> int:
-    """Remove local files below the mirror, and every result that was made from them; pictures and models stay in S3."""
+    """Remove local files and datasets, and every result and trained model made from them; what S3 holds stays there."""
     from pipeline.remove import remove_with_results
 
     return remove_with_results(names, published=published, dry_run=dry_run, tell=tell)

@@ -12,6 +12,7 @@ from csci_utils.luigi.failure import describe_failure
 from csci_utils.luigi.run import ExitStatus, RunResult, build
 from csci_utils.s3 import S3Error, each, sweep_uploads
 from pipeline import progress, settings
+from pipeline.checkpoints import sweep_checkpoints
 from pipeline.errors import PipelineError
 from pipeline.plan import Step, StyleJob, bytes_to_fetch, hint, owner_of, plan
 
@@ -108,10 +109,11 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
 
 
 def tidy() -> None:
-    """Remove what processes left that died: here, and parts of sends in S3."""
+    """Remove what processes left that died, and trainings that were given up: here, and parts of sends in S3."""
     root = settings.current().local_root
     sweep(root, recursive=True)
     sweep_locks(root)
+    sweep_checkpoints(root)
     if not settings.current().offline:
         sweep_uploads(settings.current().journal)
 

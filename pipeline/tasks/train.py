@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from csci_utils.lock import locked
 from csci_utils.luigi.target import ExactKeyS3Target, SuffixPreservingLocalTarget
 from neural_style.train_config import ALGORITHM
 from pipeline import progress, settings
+from pipeline.checkpoints import checkpoints_of, remove_checkpoints, short_name
 from pipeline.errors import InputChangedError, ModelInTheWayError, PipelineError
 from pipeline.tasks.data import ContentImage, Mirrored, SavedModel, refuse_offline
 from pipeline.tasks.train_request import RECORD_FORMAT, VGG16, Published, TrainRequest, read_training, training_of
@@ -24,11 +24,8 @@ from pipeline.tasks.train_request import RECORD_FORMAT, VGG16, Published, TrainR
 if TYPE_CHECKING:
     from neural_style.train_style import Where
 
-_CHECKPOINTS = ".training"
-"""Folder below the local root where the checkpoints of unfinished runs lie."""
 SAMPLES = "samples"
 """Folder below the local root where the sample pictures of a training lie, in one of the model's name."""
-_SHORT = 40
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +109,7 @@ class Train(TrainRequest):
         vgg_path = None if vgg is None else vgg.local_path
         judge = refuse_early(self.config, style=style.local_path, vgg=vgg_path, where=where)  # a dataset is large
         brought = dataset.bring()
-        checkpoints = Path(self.LOCAL_ROOT, _CHECKPOINTS, self._run_name(copy, brought))
+        checkpoints = checkpoints_of(self.LOCAL_ROOT, self.model) / self._run_name(copy, brought)
         with self.output().temporary_path() as scratch:
             trained = train_style(
                 self.config,
@@ -133,7 +130,7 @@ class Train(TrainRequest):
         if judge is not None:
             record["made_from"]["vgg16"] = {"uri": None if vgg is None else str(vgg.uri), "sha256": judge.sha256}
         write_record(training_of(self.local_model), record)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_checkpoints(checkpoints)
         return "trained"
 
     def _vgg(self) -> SavedModel | None:
@@ -158,7 +155,7 @@ class Train(TrainRequest):
             folder = Path(self.LOCAL_ROOT, SAMPLES, self.model).with_suffix("")
             samples = Samples(picture=picture.local_path, folder=folder, every_steps=self.sample_every)
         return Where(
-            name=self._short_name(),
+            name=short_name(self.model),
             device=self.device_name,
             threads=self.threads,
             loaders=self.loaders,
@@ -173,12 +170,8 @@ class Train(TrainRequest):
 
     def _run_name(self, style: CopyRecord, dataset: FolderInfo) -> str:
         """Name the run; the same name is the same run, to go on with."""
-        made_from = " ".join((self.config.digest(), style.sha256, dataset.digest, self.model))
-        return f"{self._short_name()}-{hashlib.sha256(made_from.encode()).hexdigest()[:24]}"
-
-    def _short_name(self) -> str:
-        """Name the model as a file may be named, with room for more."""
-        return self.model.removesuffix(".pth").replace("/", "-")[:_SHORT]
+        made_from = " ".join((self.config.digest(), style.sha256, dataset.digest))
+        return hashlib.sha256(made_from.encode()).hexdigest()[:24]
 
     def _show(self, step: int, total_steps: int) -> None:
         self.say(f"step {step} of {total_steps}", percent=min(100 * step // total_steps, 99))
