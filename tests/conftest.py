@@ -16,6 +16,10 @@ import pytest
 from tests.servers.stores import Store, moto_at, moto_server, swift_at
 from tests.servers.swift import SwiftServer, swift_server
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Threads that wait for each other by spinning take many times as long where other tests run beside them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / "shared" / "real"
 
