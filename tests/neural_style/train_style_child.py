@@ -34,7 +34,7 @@ def train_in_child(kind: str, inputs: Path, folder: Path, death: Death | None, s
     """
     where = Where(
         device="cpu",
-        threads=1 if kind == "random" else 2,  # two that compute one picture together wait long on a busy machine
+        threads=2,  # so that pictures are learned from side by side
         loaders=2,
         checkpoint_folder=folder / "kept",
         checkpoint_every=EVERY_STEPS,
