@@ -18,7 +18,7 @@ _LEAST_PX = 16
 _MOST_ELONGATED = 32
 _PAINTED_PX = 400
 """Short side for random features: its strokes are to be as wide as the filters see."""
-_BYTES_A_PIXEL = {"vgg16": 700, "random": 400}
+_BYTES_A_PIXEL = {"vgg16": 700, "random": 450}
 """What the judge takes while it looks at the painting; measured, with some room."""
 
 

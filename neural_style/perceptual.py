@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ class PerceptualLoss:
         self._mean_255_311 = torch.tensor(IMAGENET_MEAN).mul(255).view(3, 1, 1).to(style_255_13HW.device)
         self._dtype, self._blocks = torch.float32, _blocks_of(vgg, torch.float32)
         with torch.no_grad():
-            self._style_grams_CC = [_grams(block.outputs[-1])[0] for block in self._run(style_255_13HW)]
+            self._style_grams_CC = [each[0] for each in map(_grams, self._taps(style_255_13HW))]
         if dtype != torch.float32:
             self._dtype, self._blocks = dtype, _blocks_of(vgg, dtype)
 
@@ -87,10 +88,10 @@ class PerceptualLoss:
         """Judge styled pictures against the pictures they were made from, without a gradient."""
         wanted_BCHW = self._content(content_255_B3HW)
         content = style = out_255_B3HW.new_zeros((), dtype=torch.float32)
-        for place, block in enumerate(self._run(out_255_B3HW)):
+        for place, tap_BCHW in enumerate(self._taps(out_255_B3HW)):
             if place == _CONTENT_PLACE:
-                content, *_ = self._content_loss(block.outputs[-1], wanted_BCHW, len(out_255_B3HW))
-            style = style + self._style_loss(place, block.outputs[-1], len(out_255_B3HW))[0]
+                content, *_ = self._content_loss(tap_BCHW, wanted_BCHW, len(out_255_B3HW))
+            style = style + self._style_loss(place, tap_BCHW, len(out_255_B3HW))[0]
         return Losses(content, style, self.weights.total_variation * total_variation(out_255_B3HW))
 
     @torch.no_grad()
@@ -130,11 +131,24 @@ class PerceptualLoss:
         variation, variation_slope_B3HW = self._variation(out_255_B3HW, share=len(out_255_B3HW) / num_pictures)
         return Losses(content, style, variation), slope_BCHW.float() + variation_slope_B3HW
 
-    def _run(self, rgb_255_B3HW: Tensor, *, num_taps: int = len(TAPS)) -> Iterator[_Passed]:
-        """Run VGG16 block by block, no deeper than asked."""
-        features_BCHW = (rgb_255_B3HW - self._mean_255_311).to(self._dtype, memory_format=torch.channels_last)
+    def _taps(self, rgb_255_B3HW: Tensor) -> Iterator[Tensor]:
+        """Run VGG16 and keep nothing on the way: a large painting's features take gigabytes."""
+        features_BCHW = self._prepared(rgb_255_B3HW)
+        for place, block in enumerate(self._blocks):
+            if place:
+                features_BCHW = nn.functional.max_pool2d(features_BCHW, 2)
+            for layer in block:
+                features_BCHW = layer.there(features_BCHW)
+            yield features_BCHW
+
+    def _prepared(self, rgb_255_B3HW: Tensor) -> Tensor:
+        return (rgb_255_B3HW - self._mean_255_311).to(self._dtype, memory_format=torch.channels_last)
+
+    def _run(self, rgb_255_B3HW: Tensor) -> Iterator[_Passed]:
+        """Run VGG16 block by block, and give all that the way back needs."""
+        features_BCHW = self._prepared(rgb_255_B3HW)
         sources = None
-        for place, block in enumerate(self._blocks[:num_taps]):
+        for place, block in enumerate(self._blocks):
             if place:
                 features_BCHW, sources = _aten.max_pool2d_with_indices(features_BCHW, [2, 2])
             outputs = []
@@ -144,8 +158,7 @@ class PerceptualLoss:
             yield _Passed(outputs, sources)
 
     def _content(self, rgb_255_B3HW: Tensor) -> Tensor:
-        *_, last = self._run(rgb_255_B3HW, num_taps=_CONTENT_PLACE + 1)
-        return last.outputs[-1]
+        return next(islice(self._taps(rgb_255_B3HW), _CONTENT_PLACE, None))
 
     def _content_loss(self, tap_BCHW: Tensor, wanted_BCHW: Tensor, num_pictures: int) -> tuple[Tensor, Tensor, float]:
         """Return the weighted loss, and two things whose product is its gradient at the tap."""

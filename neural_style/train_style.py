@@ -23,6 +23,7 @@ from .engines.torch_engine import memory_faults, resolve_device
 from .errors import EngineError
 from .images import load_image
 from .painted_model import PaintedStyleModel
+from .painting import refuse_painting
 from .plugins import (
     CheckpointPlugin,
     CurvePlugin,
@@ -152,6 +153,7 @@ def train_style(
     )
     data = _data(config, dataset, where)
     data.trainer = trainer  # an epoch of several processes may be a step shorter
+    refuse_painting(painting, config, device=str(trainer.device))
     curve = CurvePlugin(every_steps=where.note_every, tell=tell)
     judge = _judge(config, vgg)
     model = _model(config, painting, judge=judge, where=where)
@@ -189,8 +191,7 @@ def refuse_early(
         NeuralStyleError: what `train_style` would say, hours later perhaps.
     """
     where = where or Where()
-    resolve_device(where.device)
-    load_image(style)
+    refuse_painting(load_image(style).rgb_HW3, config, device=resolve_device(where.device))
     if where.samples is not None:
         SampleWriter(where.samples)
     if where.tensorboard_folder is not None:
@@ -214,7 +215,7 @@ def _fingerprint(config: TrainConfig, made_from: Mapping[str, Mapping[str, str]]
 def _explained(config: TrainConfig, where: Where, *, device: str) -> Iterator[None]:
     """Put what torch says of too little memory, and of a compiler that is not there, into one sentence."""
     what = f"batches of {config.batch_size} pictures of {config.image_px} pixels a side"
-    with memory_faults(device, what=what, remedy="use a smaller --batch-size or --image-size"):
+    with memory_faults(device, what=what, remedy="use a smaller --batch-size, --image-size or --style-size"):
         try:
             yield
         except RuntimeError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -125,6 +126,23 @@ def test_the_style_is_looked_at_once_and_the_content_no_deeper_than_needed(vgg, 
     shapes.clear()
     judged.gradient(*pair)
     assert len(shapes) == 4 + 10 + 10  # the content to relu2_2, the result to relu4_3, and all the way back
+
+
+def test_of_the_style_no_more_is_kept_than_the_next_layer_needs(vgg, style, monkeypatch):
+    """The features of a large painting take gigabytes."""
+    there: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    most = []
+
+    class Watched(onednn.FrozenConv):
+        def __call__(self, features):
+            out = super().__call__(features)
+            there.add(out)
+            most.append(len(there))
+            return out
+
+    monkeypatch.setattr(perceptual, "FrozenConv", Watched)
+    judge(vgg, style)
+    assert max(most) == 2
 
 
 def test_nothing_it_was_given_is_changed(vgg, style, pair):

@@ -205,6 +205,8 @@ def bad(tmp_path) -> Path:
         Image.fromarray(draw_scene(number, width_px=80, height_px=72)).save(folder / "mixed" / f"{number}.png")
     (folder / "mixed" / "2.png").write_text("no picture")
     (folder / "text.png").write_text("no picture")
+    Image.new("RGB", (3, 3)).save(folder / "small.png")
+    Image.new("RGB", (2000, 16)).save(folder / "long.png")
     (folder / "text").write_text("no folder")
     (folder / "vgg16-397923af.pth").write_bytes(b"other weights")
     (folder / "other.pth").write_bytes(b"other weights")
@@ -226,6 +228,9 @@ VGG = "--features=vgg16"
         (["--dataset=mixed", "--steps=4", "--max-broken=0"], "1 of 4 pictures are broken, and 0 may be: 2.png: not a"),
         (["--style-image=text.png"], "text.png: not a picture of a kind that can be read"),
         (["--style-image=missing.png"], "missing.png: there is no such picture; check the name"),
+        (["--style-image=small.png"], "the style picture: wanted 16 pixels a side or more, found 3 x 3; take another"),
+        (["--style-image=long.png"], "wanted a side of at most 32 times the other, found 2000 x 16; crop it"),
+        (["--style-size=9000000"], "GB of memory to look at 9000000 x 9000000 pixels, found "),
         (["--sample=text.png"], "text.png: not a picture of a kind that can be read"),
         (["--lr=1e30", "--steps=12"], "training has diverged, and nothing of it is kept; use a lower learning rate"),
         (["--device=cuda"], "the device 'cuda' is not there; this machine has: cpu"),

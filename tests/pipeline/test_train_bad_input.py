@@ -12,7 +12,7 @@ import torch
 from csci_utils.s3 import S3Uri, list_objects
 from neural_style.painted_model import PaintedStyleModel
 from tests.faults import fill_disk
-from tests.pipeline.conftest import BUCKET, SMALL, Bucket
+from tests.pipeline.conftest import BUCKET, SMALL, Bucket, encoded_picture
 
 pytestmark = pytest.mark.slow
 
@@ -141,12 +141,18 @@ VGG = ["--features", "vgg16"]
     ("options", "said"),
     [
         (["-s", "text.png"], "styles/text.png: not a picture of a kind that can be read"),
+        (["-s", "small.png"], "the style picture: wanted 16 pixels a side or more, found 3 x 3; take another"),
+        (
+            ["-s", "long.png"],
+            "the style picture: wanted a side of at most 32 times the other, found 2000 x 16; crop it",
+        ),
+        (["--style-size", "9000000"], "GB of memory to look at 9000000 x 9000000 pixels, found "),
         (["--sample", "text.png"], "images/text.png: not a picture of a kind that can be read"),
         (["--device", "cuda"], "the device 'cuda' is not there; this machine has: cpu"),
         (VGG, "put it into the bucket as saved_models/vgg16-397923af.pth, or here at "),
         ([*VGG, "wrong"], "vgg16-397923af.pth: wanted a sha256 that begins with 397923af, as the name says, found"),
     ],
-    ids=["style", "sample", "device", "no-vgg", "wrong-vgg"],
+    ids=["style", "small", "long", "large", "sample", "device", "no-vgg", "wrong-vgg"],
 )
 def test_a_large_dataset_is_not_fetched_in_vain(pictures, complaint, tmp_path, monkeypatch, options, said):
     def unreachable(*_: object, **__: object) -> None:
@@ -157,6 +163,8 @@ def test_a_large_dataset_is_not_fetched_in_vain(pictures, complaint, tmp_path, m
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     for name in ("styles/text.png", "images/text.png"):
         pictures.put_bytes(name, b"no picture")
+    for name, size in (("small.png", (3, 3)), ("long.png", (2000, 16))):
+        pictures.put_bytes(f"styles/{name}", encoded_picture(name, size=size))
     if options[-1] == "wrong":
         pictures.put_bytes("saved_models/vgg16-397923af.pth", b"other weights")
         options = options[:-1]

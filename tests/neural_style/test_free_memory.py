@@ -1,0 +1,45 @@
+"""Free memory is the least of what the machine and its container leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from neural_style import free_memory
+from neural_style.free_memory import free_bytes
+
+
+@pytest.fixture(autouse=True)
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with 4 GiB to be had, in no container."""
+    (tmp_path / "meminfo").write_text("MemTotal: 9999999 kB\nMemFree: 7 kB\nMemAvailable:    4194304 kB\n")
+    monkeypatch.setattr(free_memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(free_memory, "_CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_a_machine_says_what_can_be_had():
+    assert free_bytes("cpu") == 2**32
+
+
+def test_a_container_leaves_its_limit_and_what_is_kept_of_files(system):
+    (system / "memory.max").write_text("3000\n")
+    (system / "memory.current").write_text("2500\n")
+    assert free_bytes("cpu") == 500
+    (system / "memory.stat").write_text("anon 2000\nactive_file 1\ninactive_file 400\n")
+    assert free_bytes("cpu") == 900
+    (system / "memory.max").write_text("max\n")
+    assert free_bytes("cpu") == 2**32
+
+
+def test_a_system_that_does_not_say_is_unknown(system):
+    (system / "meminfo").unlink()
+    assert free_bytes("cpu") is None
+    assert free_bytes("mps") is None
+
+
+def test_a_gpu_says_it_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {"cuda:1": (5, 9)}[device])
+    assert free_bytes("cuda:1") == 5
