@@ -29,7 +29,11 @@ class Model(TrainerPart):
     Attributes:
         metrics: What the run measures, by name: numbers, or tensors of one.
         save_name: As given; plug-ins may change it before training starts.
+        loss_changes_at: Steps after which ``metrics["loss"]`` is made of other parts, and says nothing beside those
+            before it.
     """
+
+    loss_changes_at: tuple[int, ...] = ()
 
     def __init__(self, save_name: str = "model") -> None:
         self.save_name = save_name

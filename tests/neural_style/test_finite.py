@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from neural_style.errors import DivergedError, PluginError, SettingError
-from neural_style.plugins import CheckpointPlugin, FinitePlugin
+from neural_style.plugins import CheckpointPlugin, FinitePlugin, Plugin
 from neural_style.plugins import finite as finite_module
 from neural_style.plugins.readback import Readback
 from neural_style.train import Model
@@ -86,6 +86,92 @@ def test_the_metric_is_named() -> None:
     trainer_with(FinitePlugin("loss"), max_steps=1).fit(Loses(9, 0.0), ListData("x"))
     with pytest.raises(PluginError, match=r"looks at metrics\['total'\], which the model has not set"):
         trainer_with(FinitePlugin("total"), max_steps=1).fit(Loses(9, 0.0), ListData("x"))
+
+
+class Tells(Model):
+    """Its loss is what it is told, step by step; then the last of that."""
+
+    def __init__(self, *losses: float, changes_at: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.losses, self.loss_changes_at = losses, changes_at
+
+    def train_step(self, batch: Any) -> None:
+        step = min(self.trainer.state.step, len(self.losses) - 1)
+        self.metrics["loss"] = torch.tensor(self.losses[step])
+
+
+def told_step(model: Model, *plugins: Plugin, max_steps: int = 40, growth: float | None = 10) -> str | None:
+    """Train, and return the sentence with which that ends, if it does."""
+    trainer = trainer_with(FinitePlugin(every_steps=3, most_growth=growth), *plugins, max_steps=max_steps)
+    try:
+        trainer.fit(model, ListData("x" * 99))
+    except DivergedError as err:
+        return str(err)
+    return None
+
+
+def test_a_loss_that_grows_out_of_measure_ends_the_run() -> None:
+    sentence = "the loss is more than 10 times as high as at first: training has diverged, and nothing of it is kept; "
+    assert told_step(Tells(2.0, 1.0, 50.0)) == f"after step 7 {sentence}use a lower learning rate"  # 21.6 then
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [(1.0, 5.0, 9.0), (1.0, 80.0, 1.0), (1.0, 0.1, 2.0, 0.01), (0.0, 5.0), (-1.0, 5.0)],
+    ids=["some", "one-step", "up-and-down", "from-nothing", "from-below"],
+)
+def test_a_loss_that_grows_a_little_or_for_a_moment_does_not(losses: tuple[float, ...]) -> None:
+    assert told_step(Tells(*losses)) is None
+
+
+def test_growth_is_looked_at_where_it_is_asked_for() -> None:
+    assert told_step(Tells(1.0, 1e9), growth=None) is None
+
+
+def test_a_loss_of_other_parts_is_compared_with_its_own_first() -> None:
+    low, high = [1.0] * 4, [60.0] * 4
+    assert told_step(Tells(*low, *high)) is not None
+    assert told_step(Tells(*low, *high, changes_at=(4,))) is None
+    assert "after step 9 " in (told_step(Tells(*low, *high, 1e9, changes_at=(4,))) or "")
+
+
+def test_a_grown_loss_is_seen_before_a_save_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finite_module, "Readback", Late)
+    assert "after step 3 " in (told_step(Tells(1.0, 1.0, 1e9), CheckpointPlugin(tmp_path, every_steps=4)) or "")
+    assert list(tmp_path.iterdir()) == []
+    assert "after step 3 " in (told_step(Tells(1.0, 1.0, 1e9), max_steps=3) or "")
+
+
+@pytest.mark.parametrize("order", ["checkpoint-first", "finite-first"])
+def test_a_resumed_run_compares_with_what_came_before(tmp_path: Path, order: str) -> None:
+    """With the first loss, and with the smoothed one, on which the step hangs."""
+
+    class Stopped(Tells):
+        def on_training_batch_end(self) -> None:
+            if self.trainer.state.step == 7 and not stopped:
+                stopped.append(True)
+                raise KeyboardInterrupt("broken off")
+
+    def fit(model: Model, folder: Path) -> None:
+        plugins = [CheckpointPlugin(folder, every_steps=4), FinitePlugin(every_steps=1, most_growth=10)]
+        plugins = plugins if order == "checkpoint-first" else plugins[::-1]
+        trainer_with(*plugins, max_steps=40).fit(model, ListData("x" * 99))
+
+    stopped: list[bool] = []
+    losses = [1.0, *[18.0] * 99]
+    with pytest.raises(DivergedError) as unbroken:
+        fit(Tells(*losses), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match="broken off"):
+        fit(Stopped(*losses), tmp_path / "broken")
+    with pytest.raises(DivergedError) as resumed:
+        fit(Stopped(*losses), tmp_path / "broken")
+    assert str(resumed.value) == str(unbroken.value)
+    assert "after step 9 " in str(resumed.value)
+
+
+def test_growth_is_more_than_none() -> None:
+    with pytest.raises(SettingError, match="most_growth wants more than 1, found 1"):
+        FinitePlugin(most_growth=1)
 
 
 def test_it_asks_for_at_least_one_step() -> None:
