@@ -57,10 +57,16 @@ def _no_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _descriptions_are_read_once() -> Iterator[None]:
-    """Share what botocore reads from its own files, which it would read and parse for every client of every test."""
-    import botocore.loaders
-    import botocore.session
+    """Share what botocore reads from its own files, which it would read and parse for every client of every test.
 
+    Where botocore is not, as on a machine that only trains, the tests of `neural_style` run all the same.
+    """
+    try:
+        import botocore.loaders
+        import botocore.session
+    except ImportError:
+        yield
+        return
     with mock.patch.object(botocore.session, "create_loader", cache(botocore.loaders.create_loader)):
         yield
 

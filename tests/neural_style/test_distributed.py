@@ -285,6 +285,7 @@ def test_a_net_that_nothing_trains_is_left_as_it_is() -> None:
 
 
 @pytest.mark.slow  # for what torch.compile imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own parts, which its compiler imports (2.11)
 def test_a_compiled_net_has_the_keys_of_its_file() -> None:
     net = nn.Linear(1, 1)
     assert unwrapped(torch.compile(net)) is net
