@@ -69,6 +69,11 @@ class PaintedStyleModel(PictureModel):
         self._style_255_HW3 = as_judged(style_rgb_HW3, config)
         self._draws: list[Draws]
 
+    @property
+    def loss_changes_at(self) -> tuple[int, ...]:  # type: ignore[override]  # nobody sets it
+        """Where the whole loss takes the place of the first steps'."""
+        return (_FIRST_STEPS,)
+
     def setup(self, fast_init: bool = False) -> None:
         """Make the net from the seed, and look at the style picture, once."""
         dtype = arithmetic(self.config.precision, self.device)

@@ -143,7 +143,8 @@ class FinitePlugin(Plugin):
         if self.most_growth is None or self._losses is None:
             return torch.zeros((), dtype=torch.bool, device=self.device)
         first, smoothed = self._losses
-        return (smoothed > first * self.most_growth) & (first > 0)
+        has_grown: torch.Tensor = (smoothed > first * self.most_growth) & (first > 0)
+        return has_grown
 
     def _earliest(self) -> torch.Tensor:
         """Agree with the other processes: all fail, or none, since one that went on would wait for the others."""

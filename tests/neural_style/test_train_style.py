@@ -130,6 +130,25 @@ def test_the_judge_that_was_looked_at_early_is_not_read_again(trained, judges, p
     assert refuse_early(SMALL, style=painting, where=HERE) is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("judge", ["random", "vgg16"])
+@pytest.mark.parametrize("rate", [30.0, 100.0])
+def test_a_rate_at_which_all_stays_finite_but_nothing_is_learned_is_refused(trained, tmp_path, judges, judge, rate):
+    where = replace(HERE, checkpoint_folder=tmp_path / "kept", checkpoint_every=1000)
+    config, vgg = (SMALL, None) if judge == "random" else (replace(JUDGED, steps=40, image_px=64), judges[0])
+    with pytest.raises(DivergedError, match="more than 10 times as high as at first: training has diverged, and noth"):
+        trained(replace(config, learning_rate=rate), where=where, vgg=vgg)
+    assert not (tmp_path / "style.pth").exists()
+    assert list((tmp_path / "kept").glob("*")) == []
+
+
+@pytest.mark.slow
+def test_the_loss_of_random_features_may_change_after_the_first_steps(trained):
+    """By as much as its weights say."""
+    _, done = trained(replace(SMALL, style_weight=300.0, total_variation_weight=9.0))
+    assert done.curve[-1]["loss"] > 30 * done.curve[0]["loss"]
+
+
 def test_a_rate_that_diverges_writes_no_weights(trained, tmp_path):
     with pytest.raises(DivergedError):
         trained(replace(SMALL, learning_rate=1e30))
