@@ -233,6 +233,7 @@ VGG = "--features=vgg16"
         (["--style-size=9000000"], "GB of memory to look at 9000000 x 9000000 pixels, found "),
         (["--sample=text.png"], "text.png: not a picture of a kind that can be read"),
         (["--lr=1e30", "--steps=12"], "training has diverged, and nothing of it is kept; use a lower learning rate"),
+        (["--lr=30", "--steps=30"], "the loss is more than 10 times as high as at first: training has diverged, and"),
         (["--device=cuda"], "the device 'cuda' is not there; this machine has: cpu"),
         (["--device=gpu"], "the device 'gpu' is not there; this machine has: cpu"),
         ([VGG, "--vgg=missing-397923af.pth"], "missing-397923af.pth: there is no such model file; check the name"),
