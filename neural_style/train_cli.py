@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from .console import print_path
-from .errors import OutputError, SettingError, output_error
+from .errors import SettingError, output_error
+from .new_folders import NewFolders
 from .option_types import not_negative, positive, three_widths
 from .train_config import CROPS, FEATURES, PRECISIONS, TrainConfig, config_for
 
 if TYPE_CHECKING:
     from .sample_pictures import Samples
-    from .train_style import Where
+    from .train_style import Trained, Where
 
 log = logging.getLogger("neural_style")
 
@@ -107,15 +108,21 @@ def train(args: argparse.Namespace, *, device: str) -> None:
         NeuralStyleError: see `train_style`.
     """
     config = _config(args)
-    output = Path(args.save_model_dir, _file_name(args))
-    report, kept = _path(args.report), _path(args.checkpoint_model_dir)
-    _make_folders(args)
-    for path in (output, report, kept and kept / f"{output.stem}.ckpt"):
-        if path is not None:
-            _refuse_unwritable(path)
+    output, report = Path(args.save_model_dir, _file_name(args)), _path(args.report)
+    with NewFolders() as folders:
+        _make_folders(args, folders)
+        _try_files(args, output, folders)
+        trained = _trained(args, config, output=output, device=device)
+        if trained.rank == 0 and report is not None:
+            _write_report(report, {"config": config.digest(), **trained.record()})
+    if trained.rank == 0:
+        print_path(str(output))
+
+
+def _trained(args: argparse.Namespace, config: TrainConfig, *, output: Path, device: str) -> Trained:
     from .train_style import train_style
 
-    trained = train_style(
+    return train_style(
         config,
         style=Path(args.style_image),
         dataset=Path(args.dataset),
@@ -124,10 +131,6 @@ def train(args: argparse.Namespace, *, device: str) -> None:
         where=_where(args, device=device, name=output.stem),
         tell=_tell,
     )
-    if trained.rank == 0:
-        if report is not None:
-            _write_report(report, {"config": config.digest(), **trained.record()})
-        print_path(str(output))
 
 
 def in_options(sentence: str) -> str:
@@ -192,7 +195,7 @@ def _file_name(args: argparse.Namespace) -> str:
     return name if name.endswith(".pth") else f"{name}.pth"
 
 
-def _make_folders(args: argparse.Namespace) -> None:
+def _make_folders(args: argparse.Namespace, folders: NewFolders) -> None:
     wanted = {
         "the weights": args.save_model_dir,
         "checkpoints": args.checkpoint_model_dir,
@@ -200,29 +203,24 @@ def _make_folders(args: argparse.Namespace) -> None:
         "samples": args.sample_dir,
     }
     for what, folder in wanted.items():
-        try:
-            if folder is not None:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as err:
-            raise OutputError(
-                f"{folder}: wanted a folder for {what}, and cannot make one: {err.strerror}; name another"
-            ) from err
+        if folder is not None:
+            folders.make(Path(folder), what=what)
 
 
-def _refuse_unwritable(path: Path) -> None:
-    """Try whether a file can be written there, since after hours of training it would be late to find out."""
-    from csci_utils.io import discard, scratch_path
-
-    if path.is_dir():
-        raise OutputError(f"{path}: wanted to write a file, found a folder of that name; remove or rename it")
-    scratch = scratch_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.touch()
-    except OSError as err:
-        raise output_error(path, err) from err
-    finally:
-        discard(scratch)
+def _try_files(args: argparse.Namespace, output: Path, folders: NewFolders) -> None:
+    """Try each file that is to be written, by that name or one like it."""
+    kept, curves = _path(args.checkpoint_model_dir), _path(args.tensorboard)
+    samples = Path(args.sample_dir or args.checkpoint_model_dir or args.save_model_dir)
+    tried = {
+        "weights": output,
+        "report": _path(args.report),
+        "checkpoints": kept and kept / f"{output.stem}.ckpt",
+        "curves": curves and curves / output.stem / "events",
+        "samples": args.sample and samples / f"{Path(args.sample).stem}.png",
+    }
+    for path in tried.values():
+        if path is not None:
+            folders.try_file(path)
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from pipeline.tasks.data import ContentImage, Mirrored, SavedModel, refuse_offli
 from pipeline.tasks.train_request import RECORD_FORMAT, VGG16, Published, TrainRequest, read_training, training_of
 
 if TYPE_CHECKING:
+    from neural_style.new_folders import NewFolders
     from neural_style.train_style import Where
 
 SAMPLES = "samples"
@@ -104,13 +105,15 @@ class Train(TrainRequest):
         style, dataset = self.inputs()
         self.say("fetching the painting and the dataset", percent=0)
         copy, vgg, where = _fetch(style), self._vgg(), self._where()
+        from neural_style.new_folders import NewFolders
         from neural_style.train_style import refuse_early, train_style
 
         vgg_path = None if vgg is None else vgg.local_path
         judge = refuse_early(self.config, style=style.local_path, vgg=vgg_path, where=where)  # a dataset is large
-        brought = dataset.bring()
-        checkpoints = checkpoints_of(self.LOCAL_ROOT, self.model) / self._run_name(copy, brought)
-        with self.output().temporary_path() as scratch:
+        with NewFolders() as folders, self.output().temporary_path() as scratch:
+            _try_files(where, folders)
+            brought = dataset.bring()
+            checkpoints = checkpoints_of(self.LOCAL_ROOT, self.model) / self._run_name(copy, brought)
             trained = train_style(
                 self.config,
                 style=style.local_path,
@@ -195,6 +198,14 @@ class Train(TrainRequest):
 def _fetch(source: Mirrored) -> CopyRecord:
     """Bring an object here, or trust the copy that is here, where S3 is not to be asked."""
     return fetch(source.uri, source.local_path, on_bytes=progress.add_bytes, offline=settings.current().offline)
+
+
+def _try_files(where: Where, folders: NewFolders) -> None:
+    """Try what is written on the way by names like those that it will have."""
+    if where.tensorboard_folder is not None:
+        folders.try_file(where.tensorboard_folder / where.name / "events")
+    if where.samples is not None:
+        folders.try_file(where.samples.folder / f"{where.samples.picture.stem}.png")
 
 
 def _tell_losses(step: int, losses: Mapping[str, float]) -> None:

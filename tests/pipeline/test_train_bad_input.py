@@ -172,6 +172,26 @@ def test_a_large_dataset_is_not_fetched_in_vain(pictures, complaint, tmp_path, m
     assert not (pictures.local / "datasets").exists()
 
 
+@pytest.mark.parametrize("option", ["--tensorboard", "--sample"])
+def test_a_large_dataset_is_not_fetched_for_what_cannot_be_written(pictures, complaint, tmp_path, option):
+    pictures.put_image("luigi.jpg")
+    in_the_way = tmp_path / "curves" if option == "--tensorboard" else pictures.local / "samples"
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("no folder")
+    said = complaint(option, "luigi.jpg" if option == "--sample" else "curves")
+    assert f"{in_the_way.name}/wave/" in said
+    assert ": could not be written: " in said
+    assert not (pictures.local / "datasets").exists()
+
+
+def test_a_painting_that_is_none_leaves_no_folder(pictures, complaint, tmp_path):
+    pictures.put_image("luigi.jpg")
+    pictures.put_bytes("styles/text.png", b"no picture")
+    complaint("-s", "text.png", "--tensorboard", "curves", "--sample", "luigi.jpg")
+    assert not (tmp_path / "curves").exists()
+    assert not (pictures.local / "samples").exists()
+
+
 def test_a_scheduler_that_is_not_there_says_so(pictures, complaint):
     said = complaint("--scheduler", "http://127.0.0.1:9", status=25)
     assert said.startswith("the scheduler at http://127.0.0.1:9 cannot be used")
