@@ -33,7 +33,9 @@ def free_port() -> str:
 
 # The momenta are the means of the last gradients; at the rate of a real run rounding has grown in them by then.
 @pytest.mark.parametrize(
-    ("kind", "losses_apart", "momenta_apart"), [("vgg16", 1e-3, 0.2), ("random", 1e-4, 0.01)], ids=["vgg16", "random"]
+    ("kind", "losses_apart", "momenta_apart"),
+    [("vgg16", 1e-3, 0.2), ("random", 1e-4, 0.01), ("painted", 1e-3, 0.2)],
+    ids=["vgg16", "random", "painted"],
 )
 def test_two_processes_follow_one_that_has_the_whole_batch(kind, losses_apart, momenta_apart, tmp_path):
     """Each has half of every batch; the mean of their losses is the whole's, every part of it."""
