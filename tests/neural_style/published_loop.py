@@ -124,6 +124,7 @@ class PublishedLoop:
         lr: Of Adam.
         content_weight: Of the content loss.
         style_weight: Of the style loss.
+        device: Where it computes; batches come from there.
     """
 
     def __init__(
@@ -137,14 +138,15 @@ class PublishedLoop:
         lr: float = 1e-3,
         content_weight: float = 1e5,
         style_weight: float = 1e10,
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(seed)
-        self.net = Net(widths)
+        self.net = Net(widths).to(device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr)
         self.mse = nn.MSELoss()
-        self.judge = Judge(vgg_state)
+        self.judge = Judge(vgg_state).to(device)
         self.content_weight, self.style_weight = content_weight, style_weight
-        features = self.judge(normalized(style.repeat(batch_size, 1, 1, 1)))
+        features = self.judge(normalized(style.to(device).repeat(batch_size, 1, 1, 1)))
         self.grams = [gram(each) for each in features]
 
     def losses(self, batch: torch.Tensor) -> Losses:
@@ -153,7 +155,7 @@ class PublishedLoop:
         y = normalized(self.net(x))
         features_y, features_x = self.judge(y), self.judge(normalized(x))
         content = self.content_weight * self.mse(features_y[1], features_x[1])
-        style = torch.zeros(())
+        style = torch.zeros((), device=batch.device)
         for found, wanted in zip(features_y, self.grams, strict=True):
             style = style + self.mse(gram(found), wanted[: len(batch)])
         return Losses(content, style * self.style_weight)

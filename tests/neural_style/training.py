@@ -28,12 +28,12 @@ PROCESSES = ("process_training_batch", "process_validation_batch", "process_test
 class Alone:
     """As much of a trainer as a style model needs."""
 
-    device = torch.device("cpu")
     is_distributed = False
     rank = 0
 
-    def __init__(self, step: int = 0) -> None:
+    def __init__(self, step: int = 0, *, device: str = "cpu") -> None:
         self.state = TrainState(step=step)
+        self.device = torch.device(device)
 
     @staticmethod
     def wrap(net: nn.Module) -> nn.Module:
