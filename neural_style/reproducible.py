@@ -17,6 +17,8 @@ filling: Any = _filling  # whose one setting its type does not tell of
 def run_settings(*, threads: int | None, deterministic: bool) -> Iterator[None]:
     """Set the number of threads and the choice of algorithms for the block, and put both back after it.
 
+    What is float32 is computed in float32: CUDA's convolutions would take TF32 unasked.
+
     Args:
         threads: For the arithmetic on the CPU; None leaves it as it is. Another number gives other roundings.
         deterministic: Take algorithms that give the same bits each time, where torch has them. Else CUDA tries which
@@ -27,7 +29,29 @@ def run_settings(*, threads: int | None, deterministic: bool) -> Iterator[None]:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(threads)
         stack.enter_context(_algorithms(deterministic))
+        stack.enter_context(full_float32())
         yield
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Switch TF32 off for this block: with its 10-bit mantissa CUDA's results differ from the CPU's by whole levels.
+
+    By the settings of single operations: `cudnn.flags(allow_tf32=False)` does not override a
+    `torch.backends.fp32_precision` of "tf32", and raises on leaving (torch 2.15).
+    """
+    settings: tuple[Any, ...] = (
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # torch puts it there at import
+        torch.backends.cuda.matmul,
+    )
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
 
 
 @contextmanager

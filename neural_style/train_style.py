@@ -24,6 +24,7 @@ from .errors import EngineError
 from .images import load_image
 from .painted_model import PaintedStyleModel
 from .painting import refuse_painting
+from .picture_model import arithmetic
 from .plugins import (
     CheckpointPlugin,
     CurvePlugin,
@@ -98,7 +99,7 @@ class Trained:
         metrics: The losses of the last of them.
         curve: The losses every so many steps, each with its ``step``.
         made_from: The digests of painting and dataset, and of the file of VGG16's weights where these judged.
-        made_by: Device, threads and version of torch; for the reader.
+        made_by: Device, threads, version of torch, and the precision that the device had; for the reader.
         rank: Of this process; 0 has written the weights.
     """
 
@@ -153,6 +154,8 @@ def train_style(
         threads=where.threads,
         deterministic=where.deterministic,
     )
+    if _precision(config, trainer.device) != config.precision and trainer.rank == 0:
+        log.warning("%s has no bfloat16 of its own: float32 is used instead", trainer.device)
     data = _data(config, dataset, where)
     data.trainer = trainer  # an epoch of several processes may be a step shorter
     refuse_painting(painting, config, device=str(trainer.device))
@@ -176,7 +179,7 @@ def train_style(
         metrics={name: value for name, value in (curve.notes[-1] if curve.notes else {}).items() if name != "step"},
         curve=curve.notes,
         made_from=made_from,
-        made_by=_made_by(trainer),
+        made_by=_made_by(trainer, precision=_precision(config, trainer.device)),
         rank=trainer.rank,
     )
 
@@ -280,13 +283,19 @@ def _plugins(config: TrainConfig, *, where: Where, total_steps: int, fingerprint
     return plugins
 
 
-def _made_by(trainer: Trainer) -> dict[str, Any]:
+def _precision(config: TrainConfig, device: torch.device) -> str:
+    """Return what the device has of what is asked for."""
+    return "bf16" if arithmetic(config.precision, device) == torch.bfloat16 else "float32"
+
+
+def _made_by(trainer: Trainer, *, precision: str) -> dict[str, Any]:
     name = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else None
     return {
         "device": str(trainer.device),
         "device_name": name,
         "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
+        "precision": precision,
         "engine": "torch",
         "engine_version": str(torch.__version__),
     }

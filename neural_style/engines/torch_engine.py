@@ -6,13 +6,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..errors import DeviceError
+from ..reproducible import full_float32
 from ..transformer_net import TransformerNet
 from ..weights import load_network
 
@@ -52,7 +53,7 @@ class TorchEngine:
         what = f"{width} x {height} pixels"
         with (
             torch.inference_mode(),
-            _full_float32(),
+            full_float32(),
             _num_threads(self._threads),
             memory_faults(self.device, what=what),
         ):
@@ -86,27 +87,6 @@ def resolve_device(device: str) -> str:
         return found
     wanted = "an accelerator (cuda or mps)" if device == "accel" else f"the device {device!r}"
     raise DeviceError(f"{wanted} is not there; this machine has: {', '.join(there)}")
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Switch TF32 off for this block: with its 10-bit mantissa CUDA's results differ from the CPU's by whole levels.
-
-    By the settings of single operations: `cudnn.flags(allow_tf32=False)` does not override a
-    `torch.backends.fp32_precision` of "tf32", and raises on leaving (torch 2.15).
-    """
-    settings: tuple[Any, ...] = (
-        torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # torch puts it there at import
-        torch.backends.cuda.matmul,
-    )
-    before = [setting.fp32_precision for setting in settings]
-    try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
-        yield
-    finally:
-        for setting, precision in zip(settings, before, strict=True):
-            setting.fp32_precision = precision
 
 
 @contextmanager

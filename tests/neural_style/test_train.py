@@ -312,3 +312,25 @@ def test_new_memory_is_not_filled_while_a_run_is_deterministic() -> None:
     trainer_with(max_steps=1, deterministic=False).fit(Looks(), ListData("a"))
     assert seen == [(True, False), (False, True)]
     assert filling.fill_uninitialized_memory
+
+
+@pytest.mark.parametrize("setting", ["tf32", "ieee", "none"])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_float32_is_float32_on_cuda_too_whatever_was_set_before(setting: str, deterministic: bool) -> None:
+    class Looks(Model):
+        def train_step(self, batch: Any) -> None:
+            seen.append(tuple(each.fp32_precision for each in settings))
+
+    seen: list[tuple[str, ...]] = []
+    settings: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    original = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = setting
+        before = [each.fp32_precision for each in settings]
+        trainer_with(max_steps=1, deterministic=deterministic).fit(Looks(), ListData("a"))
+        assert seen == [("ieee", "ieee")]
+        assert [each.fp32_precision for each in settings] == before
+    finally:
+        for each, precision in zip(settings, original, strict=True):
+            each.fp32_precision = precision

@@ -149,6 +149,16 @@ def test_the_loss_of_random_features_may_change_after_the_first_steps(trained):
     assert done.curve[-1]["loss"] > 30 * done.curve[0]["loss"]
 
 
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_bf16_that_the_device_has_not_is_said_once(trained, monkeypatch, caplog, has_bf16):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
+    _, done = trained(replace(SMALL, steps=1, precision="bf16"))
+    assert done.made_by["precision"] == ("bf16" if has_bf16 else "float32")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ([] if has_bf16 else ["cpu has no bfloat16 of its own: float32 is used instead"])
+    assert trained(replace(SMALL, steps=1))[1].made_by["precision"] == "float32"
+
+
 def test_a_rate_that_diverges_writes_no_weights(trained, tmp_path):
     with pytest.raises(DivergedError):
         trained(replace(SMALL, learning_rate=1e30))
