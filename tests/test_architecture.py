@@ -124,6 +124,12 @@ def modules_of(*packages: str) -> list[str]:
     return [module_name(path) for package, path in MODULES if package in packages and path.stem != "__main__"]
 
 
+def test_the_tree_of_the_architecture_names_every_module():
+    tree = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = {path.name for _, path in MODULES if not path.name.startswith("__")}
+    assert sorted(name for name in names if name not in tree) == []
+
+
 def loaded_after_importing(modules: list[str], libraries: list[str]) -> str:
     code = f"import sys\nfor m in {modules!r}: __import__(m)\nprint([m for m in {libraries!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=False)
