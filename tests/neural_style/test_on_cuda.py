@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from neural_style.drawn import draw_scene
-from neural_style.engines.torch_engine import _full_float32
 from neural_style.painted_model import PaintedStyleModel
 from neural_style.plugins import CheckpointPlugin
 from neural_style.style_model import StyleModel
@@ -33,8 +32,13 @@ KINDS = ["vgg16", "random"]
 @pytest.fixture(autouse=True)
 def _real_float32() -> Iterator[None]:
     """TF32 has ten bits of mantissa; CUDA's convolutions take it for float32 unless they are told."""
-    with _full_float32():
-        yield
+    settings: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
+    yield
+    for setting, precision in zip(settings, before, strict=True):
+        setting.fp32_precision = precision
 
 
 @pytest.fixture
