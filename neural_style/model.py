@@ -46,6 +46,9 @@ class Model(TrainerPart):
             fast_init: Only what testing needs: no optimiser, say.
         """
 
+    def teardown(self) -> None:
+        """Close what is open; called however a run ends, and perhaps before `setup`. The model may be tested after."""
+
     def train(self) -> None:
         """Put the nets into training mode, but those that nothing trains."""
         for _, net in self._nets():

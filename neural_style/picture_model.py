@@ -83,6 +83,11 @@ class PictureModel(Model, ABC):
                 parameter.grad = torch.zeros_like(parameter)
             self.optimizer = torch.optim.Adam(self._trained, self.config.learning_rate, fused=True)
 
+    def teardown(self) -> None:
+        """End the threads."""
+        if hasattr(self, "_side_by_side"):
+            self._side_by_side.close()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the net's weights and the optimiser's state."""
         return {"net": self.transformer.state_dict(), "optimizer": self.optimizer.state_dict()}

@@ -26,12 +26,10 @@ class SideBySide:
     """
 
     def __init__(self, most: int) -> None:
-        num_threads = torch.get_num_threads()
-        self._num_workers = max(1, min(most, num_threads))
+        self._num_workers = max(1, min(most, torch.get_num_threads()))
         self._pool: ThreadPoolExecutor | None = None
         if self._num_workers > 1:
-            self._pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="picture")
-            self._start(num_threads)
+            self._pool = self._started()
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Call a function with each thing, and give what it returned, in their order.
@@ -39,19 +37,28 @@ class SideBySide:
         Raises:
             Exception: what the function raised for the first of the things that it failed for.
         """
-        if self._pool is None or len(items) == 1:
+        if self._num_workers == 1 or len(items) == 1:
             return map(function, items)
+        if self._pool is None:
+            self._pool = self._started()
         return self._pool.map(function, items)
 
-    def _start(self, num_threads: int) -> None:
+    def close(self) -> None:
+        """End the threads; `map` starts them again."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _started(self) -> ThreadPoolExecutor:
         """Start every thread and give it its share, which torch keeps for each thread and for those to come."""
-        barrier = Barrier(self._num_workers)
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="picture")
+        num_threads, barrier = torch.get_num_threads(), Barrier(self._num_workers)
 
         def started(_number: int) -> None:
-            torch.set_num_threads(num_threads // self._num_workers)
+            torch.set_num_threads(max(1, num_threads // self._num_workers))
             torch.get_num_threads()  # a thread's first operation asks, and takes what others have set meanwhile
             barrier.wait()
 
-        assert self._pool is not None
-        list(self._pool.map(started, range(self._num_workers)))
+        list(pool.map(started, range(self._num_workers)))
         torch.set_num_threads(num_threads)
+        return pool

@@ -217,7 +217,7 @@ class Trainer(Process):
             seeded(self.device, self.seed),
             ExitStack() as stack,
         ):
-            parts: list[DataModule | Plugin] = [datamodule, *self._plugins()]
+            parts: list[DataModule | Plugin | Model] = [datamodule, *self._plugins(), model]
             for part in parts:
                 stack.callback(part.teardown)
             datamodule.setup()

@@ -73,6 +73,20 @@ def test_what_the_function_raises_comes_out():
         next(results)
 
 
+def test_its_threads_end_when_it_is_closed_and_come_back_when_they_are_wanted():
+    torch.set_num_threads(4)
+    before = threading.active_count()
+    side_by_side = SideBySide(2)
+    for _ in range(2):
+        side_by_side.close()
+        assert threading.active_count() == before
+    found = list(side_by_side.map(lambda _: (threading.current_thread().name, torch.get_num_threads()), range(4)))
+    assert {share for _, share in found} == {2}
+    assert all(name.startswith("picture") for name, _ in found)
+    assert torch.get_num_threads() == 4
+    side_by_side.close()
+
+
 def test_its_threads_end_with_it():
     torch.set_num_threads(3)
     before = threading.active_count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,29 @@ def test_another_exception_leaves_at_once(fault: BaseException) -> None:
         trainer_with(plugin, max_epochs=1).fit(model, data)
     assert model.calls[-1] == "model.on_training_batch_start()"
     assert (data.num_torn_down, plugin.num_torn_down) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", [None, ValueError("broken")], ids=["end", "error"])
+def test_a_model_is_torn_down_first_however_the_run_ends(fault: Exception | None) -> None:
+    """While plug-ins and data are still there."""
+
+    class Closes(Model):
+        def train_step(self, batch: Any) -> None:
+            if fault is not None:
+                raise fault
+
+        def teardown(self) -> None:
+            closed.append("model")
+
+    class Closed(Plugin):
+        def teardown(self) -> None:
+            closed.append("plug-in")
+
+    closed: list[str] = []
+    trainer = trainer_with(Closed("closed"), max_steps=1)
+    with nullcontext() if fault is None else pytest.raises(ValueError, match="broken"):
+        trainer.fit(Closes(), ListData("a"))
+    assert closed == ["model", "plug-in"]
 
 
 def test_a_loader_is_closed_when_the_run_ends_within_it() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 from csci_utils.io import sha256_of
 from neural_style.drawn import draw_scene
 from neural_style.errors import CheckpointError, DatasetError, DivergedError, OutputError, PictureError
+from neural_style.side_by_side import SideBySide
 from neural_style.stylize import Stylizer
 from neural_style.train_config import PAINTED, TrainConfig, config_for
 from neural_style.train_style import Where, refuse_early, train_style
@@ -157,6 +160,16 @@ def test_bf16_that_the_device_has_not_is_said_once(trained, monkeypatch, caplog,
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == ([] if has_bf16 else ["cpu has no bfloat16 of its own: float32 is used instead"])
     assert trained(replace(SMALL, steps=1))[1].made_by["precision"] == "float32"
+
+
+def test_a_run_leaves_no_thread_behind(trained):
+    kept = []  # what would end its threads by being collected
+    with mock.patch(
+        "neural_style.picture_model.SideBySide", side_effect=lambda most: kept.append(SideBySide(most)) or kept[0]
+    ):
+        trained(replace(SMALL, steps=1), where=replace(HERE, threads=2))
+    assert len(kept) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("picture")]
 
 
 def test_a_rate_that_diverges_writes_no_weights(trained, tmp_path):
