@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ class TensorBoardPlugin(Plugin):
     A run that is taken up again hides from the curves what came after its checkpoint the first time. Process 0 writes.
 
     Args:
-        folder: Of the event files; a run has a folder below it, named after ``model.save_name``.
+        folder: Of the event files; a run has a folder below it, named after ``model.save_name``, with a number where
+            another run has that.
         every_steps: How often.
 
     Raises:
@@ -89,6 +91,16 @@ class TensorBoardPlugin(Plugin):
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            name = self.trainer.model.save_name
-            self._writer = SummaryWriter(str(self.folder / name), purge_step=step)
+            suffix = f".{self.trainer.state.run_id}"
+            self._writer = SummaryWriter(str(self._own_folder(suffix)), purge_step=step, filename_suffix=suffix)
         return self._writer
+
+    def _own_folder(self, suffix: str) -> Path:
+        """Find where this run has written before, or else the first folder that no run has."""
+        name = self.trainer.model.save_name
+        for number in count(1):
+            folder = self.folder / (name if number == 1 else f"{name}-{number}")
+            names = [path.name for path in folder.glob("*tfevents*")]
+            if not names or any(each.endswith(suffix) for each in names):
+                break
+        return folder

@@ -70,6 +70,25 @@ def test_a_resumed_run_has_one_curve(tmp_path: Path, events: Any) -> None:
     assert events(tmp_path / "events" / "model", "loss") == [(step, step - 1.0) for step in range(1, 11)]
 
 
+def test_another_run_has_a_curve_of_its_own(tmp_path: Path, events: Any) -> None:
+    for max_steps in (4, 3, 2):
+        trainer_with(TensorBoardPlugin(tmp_path, every_steps=1), max_steps=max_steps).fit(Loses(), ListData("x" * 99))
+    found = {path.name: len(events(path, "loss")) for path in tmp_path.iterdir()}
+    assert found == {"model": 4, "model-2": 3, "model-3": 2}
+
+
+def test_a_run_goes_on_with_its_own_curve_though_another_came_after_it(tmp_path: Path, events: Any) -> None:
+    def fit(kept: str, *, max_steps: int) -> None:
+        plugins = [TensorBoardPlugin(tmp_path / "events", every_steps=1), CheckpointPlugin(tmp_path / kept)]
+        trainer_with(*plugins, max_steps=max_steps).fit(Loses(), ListData("x" * 99))
+
+    fit("one", max_steps=3)
+    fit("two", max_steps=4)
+    fit("one", max_steps=6)
+    found = {path.name: len(events(path, "loss")) for path in (tmp_path / "events").iterdir()}
+    assert found == {"model": 6, "model-2": 4}
+
+
 def test_a_full_disk_is_named(tmp_path: Path, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
