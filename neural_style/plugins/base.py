@@ -53,7 +53,7 @@ class Plugin(TrainerPart):
         self._register_in_trainer(trainer)
 
     def configure_model(self, model: Model) -> None:
-        """Prepare a model for this plug-in, before training starts."""
+        """Prepare a model for this plug-in: for who puts the run together to call, before training; no trainer does."""
 
     def _register_in_trainer(self, trainer: Trainer) -> None:
         """Put this plug-in into the trainer's table.
