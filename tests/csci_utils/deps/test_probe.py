@@ -15,6 +15,7 @@ import pytest
 from csci_utils.deps import probe
 from csci_utils.deps.facts import normal_name
 from csci_utils.deps.interpreter import ask
+from tests.conftest import REPO
 from tests.csci_utils.deps.making import BASE_PYTHON, make_dist, make_venv
 
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -33,9 +34,10 @@ def test_the_program_is_plain_enough_for_an_old_interpreter():
 
 
 def test_it_finds_what_importlib_metadata_finds():
+    path = [folder for folder in sys.path if Path(folder or ".").resolve() != REPO]  # pytest puts the checkout there
     expected = {
         (normal_name(each.name), each.version, tuple(sorted(each.requires or ())))
-        for each in importlib.metadata.distributions()
+        for each in importlib.metadata.distributions(path=path)
     }
     found = {
         (normal_name(each["name"]), each["version"], tuple(sorted(each["requires"])))
