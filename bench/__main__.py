@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import deps, end_to_end, imports, loader, peers, store, train_step
+from bench import deps, end_to_end, imports, loader, peers, store, train_on_card, train_step
 from bench.transfer_table import LEGEND
 
 PARTS = tuple(store.sections())
@@ -45,6 +45,8 @@ def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
         yield end_to_end.run(rounds=rounds)
     if "train" in groups:
         yield from train_step.run(rounds=rounds)
+        if train_on_card.card():
+            yield from train_on_card.run(rounds=rounds)
     if "loader" in groups:
         yield from loader.run(rounds=rounds)
     parts = PARTS if "store" in groups else [name for name in PARTS if name in groups]
@@ -53,7 +55,9 @@ def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
 
 
 def _machine(groups: Sequence[str]) -> list[str]:
-    lines = [f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, no GPU used"]
+    card = train_on_card.card() if "train" in groups else None
+    gpu = f"{card} (training's second table only)" if card else "no GPU used"
+    lines = [f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {gpu}"]
     if set(groups) & {"store", *PARTS}:
         lines += [f"the store: Swift on loopback, a process each server, no cache; {peers.versions()}", *LEGEND]
     return [*lines, _load()]

@@ -1,12 +1,13 @@
 """Train for some steps, and tell what they took: the published loop stated plainly, or this project's trainer.
 
-`python -m bench.train_program {published,ours} [--precision P] ...`; random VGG16 weights and noise for pictures, which
-cost what real ones do.
+`python -m bench.train_program {published,ours} [--precision P] [--device cuda] ...`; random VGG16 weights and noise for
+pictures, which cost what real ones do. It needs nothing of S3 and Luigi, so it runs where only torch is.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.arithmetic import peak_tflops, step_flops
 from bench.stopwatch import told
 from neural_style.vgg import Vgg16, random_vgg16
 from tests.neural_style.published_loop import PublishedLoop
@@ -31,19 +33,21 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     {"published": published, "ours": ours}[options.who](options)
 
 
 def published(options: argparse.Namespace) -> None:
-    """Step through the published loop, as it stands."""
-    loop = PublishedLoop(random_vgg16().state_dict(), torch.from_numpy(_style()).permute(2, 0, 1).float())
+    """Step through the published loop, as it stands; every batch is brought to the device, as there."""
+    style = torch.from_numpy(_style()).permute(2, 0, 1).float()
+    loop = PublishedLoop(random_vgg16().state_dict(), style, device=options.device)
     batch = _batch(options)
     for _ in range(options.warm_up):
-        loop.step(batch)
+        loop.step(batch.to(options.device))
     with _timed(options):
         for _ in range(options.steps):
-            loop.step(batch)
+            loop.step(batch.to(options.device))
 
 
 def ours(options: argparse.Namespace) -> None:
@@ -57,6 +61,7 @@ def ours(options: argparse.Namespace) -> None:
     class Noise(DataModule):
         def train_loader(self) -> Iterator[torch.Tensor]:
             batch = _batch(options)
+            batch = batch.pin_memory() if options.device == "cuda" else batch  # as the loader does
             while True:
                 yield batch
 
@@ -72,7 +77,7 @@ def ours(options: argparse.Namespace) -> None:
         steps=options.warm_up + options.steps,
     )
     model = StyleModel(config, style_rgb_HW3=_style(), vgg=_vgg(), compiled=options.compiled)
-    trainer = Trainer(max_steps=config.steps, device="cpu")
+    trainer = Trainer(max_steps=config.steps, device=options.device, deterministic=options.device == "cpu")
     Watch("watch").configure_trainer(trainer)
     with memory_kept(), ExitStack() as stack:  # as the training command has it
         trainer.fit(model, Noise())
@@ -80,9 +85,33 @@ def ours(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _timed(options: argparse.Namespace) -> Iterator[None]:
+    _wait(options.device)
     with told() as seen:
+        start = time.perf_counter()
         yield
-        seen["num_steps"] = options.steps
+        _wait(options.device)
+        seen |= {"num_steps": options.steps, **_of_card(options, (time.perf_counter() - start) / options.steps)}
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _of_card(options: argparse.Namespace, step_s: float) -> dict[str, Any]:
+    """Say what a card did of what it can."""
+    if options.device != "cuda":
+        return {}
+    card = torch.cuda.get_device_name()
+    done = step_flops(num_pictures=options.batch_size, image_px=options.image_px) / step_s / 1e12
+    peak = peak_tflops(card)
+    return {
+        "card": card,
+        "pictures_per_s": options.batch_size / step_s,
+        "tflops": done,
+        "share_of_bf16_peak": None if peak is None else done / peak,
+        "card_peak_bytes": torch.cuda.max_memory_allocated(),
+    }
 
 
 def _vgg() -> Vgg16:

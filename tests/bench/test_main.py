@@ -40,8 +40,26 @@ def test_groups_choose_what_runs(monkeypatch, groups, ran):
     monkeypatch.setattr(store, "run", lambda parts, rounds: iter([asked.append(list(parts))]))
     monkeypatch.setattr("bench.imports.run", lambda rounds: [])
     monkeypatch.setattr("bench.train_step.run", lambda rounds: iter([[]]))
+    monkeypatch.setattr("bench.train_on_card.card", lambda: None)
     list(__main__._tables(groups, rounds=1))
     assert asked == ([] if ran is None else [ran])
+
+
+def test_a_gpu_is_named_only_where_it_is_used(monkeypatch):
+    monkeypatch.setattr("bench.train_on_card.card", lambda: "NVIDIA H100 80GB HBM3")
+    assert __main__._machine(["train"])[0].endswith(", NVIDIA H100 80GB HBM3 (training's second table only)")
+    assert __main__._machine(["start"])[0].endswith(", no GPU used")
+    monkeypatch.setattr("bench.train_on_card.card", lambda: None)
+    assert __main__._machine(["train"])[0].endswith(", no GPU used")
+
+
+def test_training_on_a_gpu_has_a_table_of_its_own_where_one_is(monkeypatch):
+    monkeypatch.setattr("bench.train_step.run", lambda rounds: iter([["on the CPU"]]))
+    monkeypatch.setattr("bench.train_on_card.run", lambda rounds: iter([["on the GPU"]]))
+    monkeypatch.setattr("bench.train_on_card.card", lambda: "a card")
+    assert list(__main__._tables(["train"], rounds=1)) == [["on the CPU"], ["on the GPU"]]
+    monkeypatch.setattr("bench.train_on_card.card", lambda: None)
+    assert list(__main__._tables(["train"], rounds=1)) == [["on the CPU"]]
 
 
 def made_store(folder, plain=None) -> store.Store:
