@@ -5,7 +5,6 @@ The loop never waits for the device.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -39,7 +38,6 @@ class TrainState:
         epoch_step: Batches of the present epoch that are done.
         validation_cycle: Validations done.
         stopped: A plug-in or the model has ended the run before its time.
-        run_id: Told from all other runs by this; a run that is taken up again keeps it.
     """
 
     step: int = 0
@@ -47,7 +45,6 @@ class TrainState:
     epoch_step: int = 0
     validation_cycle: int = 0
     stopped: bool = False
-    run_id: str = ""
 
 
 class Trainer(Process):
@@ -141,8 +138,7 @@ class Trainer(Process):
             Exception: whatever model, data and plug-ins raise; the hooks of the end are not called then, but where it
                 was registered as a way to end.
         """
-        self.state = TrainState(run_id=secrets.token_hex(8))  # which no seed fixes
-        self.is_ending, self._resumed_random = False, None
+        self.state, self.is_ending, self._resumed_random = TrainState(), False, None
         with self._run_of(model, datamodule):
             model.setup()
             self._trained, self.is_untrained = model, False

@@ -273,7 +273,7 @@ def _plugins(config: TrainConfig, *, where: Where, total_steps: int, fingerprint
     if where.progress:
         plugins.append(ProgressPlugin(total_steps=total_steps))
     if where.tensorboard_folder is not None:
-        plugins.append(TensorBoardPlugin(where.tensorboard_folder))
+        plugins.append(TensorBoardPlugin(where.tensorboard_folder, fingerprint=fingerprint))
     if where.checkpoint_folder is not None:
         plugins.append(
             CheckpointPlugin(where.checkpoint_folder, every_steps=where.checkpoint_every, fingerprint=fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import deque
@@ -17,6 +18,8 @@ from .registry import register_plugin
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+_DIGITS = 16  # of a fingerprint, in the names of files
+
 log = logging.getLogger("neural_style")
 
 
@@ -30,6 +33,7 @@ class TensorBoardPlugin(Plugin):
         folder: Of the event files; a run has a folder below it, named after ``model.save_name``, with a number where
             another run has that.
         every_steps: How often.
+        fingerprint: As in `CheckpointPlugin`: a run that is taken up again goes on in the last folder of its own.
 
     Raises:
         PluginError: the package ``tensorboard`` is not installed.
@@ -38,7 +42,7 @@ class TensorBoardPlugin(Plugin):
 
     plugin_id = "tensorboard"
 
-    def __init__(self, folder: str | os.PathLike[str], *, every_steps: int = 10) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, every_steps: int = 10, fingerprint: str = "") -> None:
         super().__init__(self.plugin_id)
         if every_steps < 1:
             raise SettingError(f"every_steps wants at least 1, found {every_steps}")
@@ -50,8 +54,19 @@ class TensorBoardPlugin(Plugin):
                 "'tensorboard' of this project, or leave the plug-in out"
             ) from err
         self.folder, self.every_steps = Path(folder), every_steps
+        self._suffix = f".{hashlib.sha256(fingerprint.encode()).hexdigest()[:_DIGITS]}"
+        self._is_resumed: bool | None = None
         self._writer: SummaryWriter | None = None
         self._under_way: deque[MetricsReadback] = deque()
+
+    def on_training_start(self) -> None:
+        """Forget an earlier run."""
+        self._is_resumed = None
+
+    def on_training_epoch_start(self) -> None:
+        """See whether the run is a new one, now that every plug-in had its turn to take it up."""
+        if self._is_resumed is None:
+            self._is_resumed = self.trainer.state.step > 0
 
     def between_steps(self) -> None:
         """Write what has arrived, and send for more if it is time: after a validation too."""
@@ -91,16 +106,17 @@ class TensorBoardPlugin(Plugin):
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            suffix = f".{self.trainer.state.run_id}"
-            self._writer = SummaryWriter(str(self._own_folder(suffix)), purge_step=step, filename_suffix=suffix)
+            self._writer = SummaryWriter(str(self._own_folder()), purge_step=step, filename_suffix=self._suffix)
         return self._writer
 
-    def _own_folder(self, suffix: str) -> Path:
-        """Find where this run has written before, or else the first folder that no run has."""
-        name = self.trainer.model.save_name
+    def _own_folder(self) -> Path:
+        """Return the first folder that no run has, or the last one of this run where it goes on."""
+        name, own = self.trainer.model.save_name, None
         for number in count(1):
             folder = self.folder / (name if number == 1 else f"{name}-{number}")
             names = [path.name for path in folder.glob("*tfevents*")]
-            if not names or any(each.endswith(suffix) for each in names):
+            if not names:
                 break
-        return folder
+            if any(each.endswith(self._suffix) for each in names):
+                own = folder
+        return own if own is not None and self._is_resumed else folder

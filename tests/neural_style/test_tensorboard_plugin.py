@@ -79,7 +79,8 @@ def test_another_run_has_a_curve_of_its_own(tmp_path: Path, events: Any) -> None
 
 def test_a_run_goes_on_with_its_own_curve_though_another_came_after_it(tmp_path: Path, events: Any) -> None:
     def fit(kept: str, *, max_steps: int) -> None:
-        plugins = [TensorBoardPlugin(tmp_path / "events", every_steps=1), CheckpointPlugin(tmp_path / kept)]
+        curves = TensorBoardPlugin(tmp_path / "events", every_steps=1, fingerprint=kept)
+        plugins = [curves, CheckpointPlugin(tmp_path / kept)]
         trainer_with(*plugins, max_steps=max_steps).fit(Loses(), ListData("x" * 99))
 
     fit("one", max_steps=3)
