@@ -141,7 +141,9 @@ def test_every_shape_that_luigi_takes_is_taken():
     assert version_of(task for task in (A, B)) == version_of([A, B])
 
 
-@pytest.mark.parametrize("wrong", ["Source", 7, [A, "b"], {"a": luigi.LocalTarget("x")}], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "wrong", ["Source", 7, [A, "b"], {"a": luigi.LocalTarget("x")}], ids=["text", "number", "list", "dict"]
+)
 def test_requiring_what_is_no_task_is_named(wrong):
     with pytest.raises(TypeError, match=r"Needs\(shape=x\): wanted tasks from its requires\(\), found .*return a task"):
         version_of(wrong)
