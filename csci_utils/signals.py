@@ -25,7 +25,8 @@ def raise_interrupt(kind: type[KeyboardInterrupt] = KeyboardInterrupt) -> NoRetu
 def pending_interrupt() -> type[KeyboardInterrupt] | None:
     """Return the interrupt that was raised in this process (see `raise_interrupt`), None without one.
 
-    What it reaches as may be another exception: an extension module that is being imported makes an ImportError of it.
+    What it reaches as may be another exception: an extension module that is being imported makes an ImportError of it,
+    a class that is being made a RuntimeError, click an Abort.
     """
     return _pending
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from csci_utils.signals import lasting_interrupts, raise_interrupt
+from csci_utils.signals import lasting_interrupts, pending_interrupt, raise_interrupt
 from neural_style.console import open_closed_streams
 from pipeline import commands
 from pipeline.console import PROGRAM, tell
@@ -36,8 +36,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     open_closed_streams()
     try:
         with lasting_interrupts(), _signals_raise():
-            status = commands.cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False)
-        return int(status or 0)
+            return _called(argv)
     except click.ClickException as err:
         return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)
     except PipelineError as err:
@@ -55,12 +54,22 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
 
         failure = describe_failure(err)
         return _complain(failure.sentence, failure.status)
-    except (KeyboardInterrupt, click.Abort) as err:  # click makes an Abort of any KeyboardInterrupt
-        if isinstance(err, Terminated) or isinstance(err.__cause__, Terminated):
+    except (KeyboardInterrupt, click.Abort) as err:
+        if isinstance(err, Terminated):
             return _complain("terminated; nothing half-made was left", 128 + signal.SIGTERM)
         return _complain("interrupted; nothing half-made was left", 128 + signal.SIGINT)
     except Exception:
         return _complain_of_defect()
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    """Call the command; what an interrupt became on its way is that interrupt (`pending_interrupt`)."""
+    try:
+        return int(commands.cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False) or 0)
+    except Exception as err:
+        if (interrupt := pending_interrupt()) is None:
+            raise
+        raise interrupt from err
 
 
 def _complain(what: object, status: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +20,10 @@ from tests.servers.swift import SwiftServer, swift_server
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Threads that wait for each other by spinning take many times as long where other tests run beside them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts in the background so, and the programs under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / "shared" / "real"

@@ -17,10 +17,14 @@ from tests.neural_style.training import ListData, trainer_with
 
 
 @pytest.fixture
-def events() -> Any:
+def events(monkeypatch: pytest.MonkeyPatch) -> Any:
     """TensorBoard's own reader: steps and values of a metric."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer import event_file_writer
+
+    # It sorts a folder's files by their names, which end in a number of the process: of one second 10 comes before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
     def read(folder: Path, name: str) -> list[tuple[int, float]]:
         accumulator = EventAccumulator(str(folder))

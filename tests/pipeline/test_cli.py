@@ -421,6 +421,20 @@ def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(bucket, run
     assert not [file for file in bucket.files() if file.startswith("stylized")]
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"])
+@pytest.mark.usefixtures("bucket")
+def test_a_signal_while_a_class_is_made_is_no_defect(run, monkeypatch, number, status):
+    import pipeline.style
+
+    class Interrupts:
+        def __set_name__(self, owner, name):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(pipeline.style, "plan", lambda tasks: type("Made", (), {"parameter": Interrupts()}))
+    status_seen, out, err = run("-i", "luigi.jpg", "-m", "mosaic")
+    assert (status_seen, out, len(err)) == (status, [], 1)
+
+
 @pytest.mark.slow
 def test_scratch_of_a_dead_process_is_swept_at_the_start(bucket, run):
     dead = subprocess.run(
