@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ ON_MASTER = f"branch = {BRANCH} AND type != pull_request"
 KNOWN_PYTHONS = ("2.7", *(f"3.{minor}" for minor in range(4, 15)))
 """What is tried where only `python_requires` tells; classifiers may name later ones."""
 
-_JAMMY_FROM = (3, 8)
-"""The oldest Python that Travis has for `dist: jammy`; its default is older, and lacks the newer ones."""
+_DISTS = {"jammy": (3, 8), "focal": (3, 6)}
+"""Images of Travis's, each with the oldest Python that it has."""
+
+_DEFAULT_UP_TO = (3, 8)
+"""The newest Python of the image that Travis takes unasked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,6 @@ def plan_of(project: Project) -> Plan:
     targets = _targets(project.folder / "Makefile")
     deploy, first_remarks = _deploy(project, targets)
     job: dict[str, Any] = {"stage": "deploy"} | ({"python": pythons[0]} if pythons else {}) | deploy
-    modern = bool(pythons) and min(map(_numbers, pythons)) >= _JAMMY_FROM
     values: dict[str, Any] = {
         "language": "python",
         **({"python": list(pythons)} if pythons else {}),
@@ -58,7 +61,7 @@ def plan_of(project: Project) -> Plan:
         "script": _script(project, targets),
         "stages": ["test", {"name": "deploy", "if": ON_MASTER}],
     }
-    firsts = {**({"dist": "jammy"} if modern else {}), "jobs": {"include": [job]}}
+    firsts = {**_dist(pythons), "jobs": {"include": [job]}}
     remarks = (*remarks, *_doubts(project, pythons, values["install"]))
     return Plan(pythons=pythons, values=values, firsts=firsts, remarks=remarks, first_remarks=first_remarks)
 
@@ -79,11 +82,11 @@ def pythons_of(project: Project) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except InvalidSpecifier:
         remarks.append(f"python_requires is {package.requires_python!r}, which nothing can read; mend it")
         allowed = SpecifierSet()
-    chosen = _in_order(each for each in named if _any_of(each, allowed))
+    chosen = _allowed(named, allowed)
     if named and not chosen:
         remarks.append(f"no classifier names a Python that python_requires ({allowed}) allows; mend one of them")
     if not chosen and len(allowed):
-        chosen = _in_order(each for each in KNOWN_PYTHONS if _any_of(each, allowed))
+        chosen = _allowed(KNOWN_PYTHONS, allowed)
     if not chosen and project.pipfile:
         wanted = project.pipfile.requires
         chosen = _numbered([wanted.get("python_full_version", ""), wanted.get("python_version", "")])[:1]
@@ -109,9 +112,21 @@ def _numbered(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in versions if re.fullmatch(r"\d+\.\d+(\.\d+)?", each))
 
 
-def _any_of(minor: str, allowed: Any) -> bool:
-    """Tell whether some release of a minor version is allowed, its first or a late one."""
-    return any(allowed.contains(f"{minor}.{patch}") for patch in (0, 99))
+def _allowed(minors: Iterable[str], allowed: Any) -> tuple[str, ...]:
+    """Give the minor versions of which a release is allowed; where that is one alone (`==3.11.7`), the release."""
+    chosen = []
+    for minor in minors:
+        releases = [each for patch in range(100) if allowed.contains(each := f"{minor}.{patch}")]
+        only = len(releases) == 1 and releases[0] != f"{minor}.0"  # who writes `<=3.10` means all of 3.10
+        chosen += releases if only else [minor] if releases else []
+    return _in_order(chosen)
+
+
+def _dist(pythons: Sequence[str]) -> dict[str, str]:
+    """Name an image that has all of these; none where the default has them, or where no image may have all."""
+    minors = [_numbers(each)[:2] for each in pythons]
+    name = next((each for each, oldest in _DISTS.items() if minors and min(minors) >= oldest), None)
+    return {"dist": name} if name == "jammy" or (name and max(minors) > _DEFAULT_UP_TO) else {}
 
 
 def _targets(makefile: Path) -> frozenset[str]:
@@ -122,12 +137,18 @@ def _targets(makefile: Path) -> frozenset[str]:
     return frozenset(re.findall(r"^([A-Za-z0-9_-]+)\s*:(?!=)", text, re.MULTILINE))
 
 
+_BY_DEV = ("packages", "dev-packages")
+"""The categories of the Pipfile that `pipenv install --dev` installs, and no others."""
+
+
 def _install(project: Project, targets: frozenset[str]) -> list[str]:
     if {"setup", "test"} <= targets:
         return ["make setup"]
     if project.requirements is not None:
         return [f"pip install -r {project.requirements.name}"]
-    how = "--deploy --dev" if project.lock is not None else "--dev --skip-lock"
+    further = dict.fromkeys(each.section for each in project.declared if each.section not in _BY_DEV)
+    what = f"--categories {shlex.quote(' '.join([*_BY_DEV, *further]))}" if further else "--dev"
+    how = f"--deploy {what}" if project.lock is not None else f"{what} --skip-lock"
     return ["pip install pipenv", f"pipenv install {how}"]
 
 
@@ -170,9 +191,10 @@ def _scripts(project: Project) -> Mapping[str, Any]:
 def _doubts(project: Project, pythons: Sequence[str], install: Sequence[str]) -> Iterator[str]:
     if project.pipfile is None or not any("pipenv install" in each for each in install):
         return
-    if project.lock is None:
+    if project.lock is None:  # without --deploy pipenv stops at nothing
         yield f"{project.lock_problem}; until then CI installs whatever is newest"
-    elif not project.lock_is_in_step:
+        return
+    if not project.lock_is_in_step:
         yield "the lock is out of date with the Pipfile, and pipenv install --deploy stops at that; run: pipenv lock"
     required = project.pipfile.requires.get("python_version")
     others = [each for each in pythons if required and not f"{each}.".startswith(f"{required}.")]

@@ -45,6 +45,10 @@ def pyproject(requires=None, *classifiers):
         (">=2.7,<3.6,!=3.0.*,!=3.1.*,!=3.2.*,!=3.3.*", [], ("2.7", "3.4", "3.5")),
         ("==3.11.*", ["3.11", "3.12"], ("3.11",)),
         (None, ["3.99"], ("3.99",)),
+        ("==3.11.7", [], ("3.11.7",)),
+        ("==3.11.7", ["3.11", "3.12"], ("3.11.7",)),
+        (">=3.11.2,<3.11.12", [], ("3.11",)),
+        (">=3.9.18,<3.11,!=3.10.*", ["3.9", "3.10"], ("3.9",)),
     ],
 )
 def test_pythons_are_those_of_the_classifiers_that_python_requires_allows(tmp_path, requires, classifiers, expected):
@@ -159,10 +163,47 @@ def test_what_runs_on_master(tmp_path, files, programs, job):
     assert bool(plan.first_remarks) == ("install" in job)
 
 
-@pytest.mark.parametrize(("version", "dist"), [("3.7", None), ("3.8", "jammy"), ("3.10", "jammy")])
-def test_new_pythons_have_the_image_that_has_them(tmp_path, version, dist):
-    plan = plan_of(project(tmp_path, f'[requires]\npython_version = "{version}"\n'))
+@pytest.mark.parametrize(
+    ("versions", "dist"),
+    [
+        (["3.7"], None),
+        (["3.8"], "jammy"),
+        (["3.10"], "jammy"),
+        (["3.6", "3.8"], None),
+        (["3.6", "3.9"], "focal"),
+        (["3.7", "3.12"], "focal"),
+        (["3.5", "3.9"], None),
+        ([], None),
+    ],
+)
+def test_new_pythons_have_the_image_that_has_them(tmp_path, versions, dist):
+    plan = plan_of(project(tmp_path, pyproject_toml=pyproject(None, *versions)))
     assert plan.firsts.get("dist") == dist
+
+
+def test_a_full_version_has_the_image_of_its_minor(tmp_path):
+    plan = plan_of(project(tmp_path, pyproject_toml=pyproject("==3.11.7")))
+    assert (plan.values["python"], plan.firsts["dist"]) == (["3.11.7"], "jammy")
+
+
+def test_without_a_lock_no_other_python_stops_pipenv(tmp_path):
+    pipfile = '[requires]\npython_version = "3.10"\n'
+    stops = "pipenv install --deploy stops on others (3.11)"
+    for lock, stopped in ((False, False), (True, True)):
+        plan = plan_of(project(tmp_path, pipfile, lock=lock, pyproject_toml=pyproject(None, "3.10", "3.11")))
+        assert any(stops in each for each in plan.remarks) == stopped
+
+
+@pytest.mark.parametrize(
+    ("lock", "install"),
+    [
+        (True, "pipenv install --deploy --categories 'packages dev-packages docs api'"),
+        (False, "pipenv install --categories 'packages dev-packages docs api' --skip-lock"),
+    ],
+)
+def test_further_categories_are_installed_too(tmp_path, lock, install):
+    plan = plan_of(project(tmp_path, '[docs]\na = "*"\n[api]\nb = "*"\n[packages]\nc = "*"\n', lock=lock))
+    assert plan.values["install"][1] == install
 
 
 def test_requirements_only_are_installed_by_pip():
