@@ -11,6 +11,7 @@ import click
 
 from csci_utils.deps.errors import DepsError
 from csci_utils.deps.options import PROGRAM, shared_options, tell
+from csci_utils.deps.text import without_secrets
 
 DEFECT = 40
 INTERRUPTED = 130
@@ -101,5 +102,5 @@ def _complain(what: object, status: int) -> int:
 def _complain_of_defect() -> int:
     import traceback  # seldom wanted, and not free
 
-    traceback.print_exc()
+    click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
     return _complain("this is a defect of the program, not of your input; please report it", DEFECT)

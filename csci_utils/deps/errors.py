@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from csci_utils.deps.text import without_secrets
+
 
 class DepsError(Exception):
-    """The base of everything this package raises on purpose; its text is always one line.
+    """The base of everything this package raises on purpose; its text is always one line, without secrets.
 
     Attributes:
         exit_status: what the command line ends with because of it.
@@ -13,7 +15,7 @@ class DepsError(Exception):
     exit_status = 2
 
     def __str__(self) -> str:
-        return one_line(" ".join(str(argument) for argument in self.args))
+        return one_line(without_secrets(" ".join(str(argument) for argument in self.args)))
 
 
 class ProjectNotFoundError(DepsError, FileNotFoundError):

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from csci_utils.deps.facts import Distribution, Origin, normal_name
+from csci_utils.deps.text import without_secrets
 
 _DOUBLED = "more than one metadata folder has its name, {} is found first; reinstall it"
 
@@ -66,11 +67,16 @@ def _distribution(raw: Mapping[str, Any]) -> Distribution:
         path=raw["path"],
         location=source or raw["folder"],
         site=raw["site"],
-        requires=tuple(raw["requires"]),
+        requires=tuple(map(without_secrets, raw["requires"])),
         extras=tuple(raw["extras"]),
         modules=tuple(raw["modules"]) if raw["modules"] is not None else None,
         installer=raw["installer"],
         editable=editable,
-        origin=Origin(url=direct["url"], vcs=vcs.get("vcs"), commit=vcs.get("commit_id")) if direct else None,
+        origin=_origin(direct["url"], vcs) if direct else None,
         problems=tuple(raw["problems"]),
     )
+
+
+def _origin(url: str, vcs: Mapping[str, Any]) -> Origin:
+    name, commit = (each if isinstance(each, str) else None for each in (vcs.get("vcs"), vcs.get("commit_id")))
+    return Origin(url=without_secrets(url), vcs=name, commit=commit)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from csci_utils.deps.errors import DepsError
 from csci_utils.deps.facts import Declared, Distribution, Environment, Locked, normal_name
@@ -15,14 +15,11 @@ from csci_utils.deps.graph import Graph, State
 from csci_utils.deps.imports import Need
 from csci_utils.deps.project import Project
 from csci_utils.deps.sources import Part
-from csci_utils.deps.text import without_password
 
 if TYPE_CHECKING:
     from csci_utils.deps.check_facts import Facts
 
 _MOST_NEAR = 5
-
-Entry = TypeVar("Entry", Declared, Locked)
 
 
 class AmbiguousNameError(DepsError, LookupError):
@@ -184,7 +181,7 @@ def all_about(name: str, around: Surroundings) -> OneName:
     declared = tuple(each for each in project.declared if each.name == name)
     own = facts.declarations.own.get(name)
     installed = tuple(
-        Installed(environment=environment.label, distribution=_without_login(each))
+        Installed(environment=environment.label, distribution=each)
         for environment in around.environments
         for each in environment.distributions
         if each.name == name
@@ -194,23 +191,14 @@ def all_about(name: str, around: Surroundings) -> OneName:
         name=name,
         spelled=next(iter(spellings), own.spelled if own else name),
         modules=_modules(name, installed, facts),
-        declared=tuple(map(_shown, declared)),
+        declared=declared,
         own=own,
-        locked=tuple(map(_shown, project.locked(name))),
+        locked=project.locked(name),
         installed=installed,
         required_by=tuple(_requirers(name, around)),
         imported=tuple(_imports(name, facts)),
         findings=tuple(each for each in report_of(facts).findings if normal_name(each.name) == name),
     )
-
-
-def _shown(entry: Entry) -> Entry:
-    return replace(entry, address=without_password(entry.address)) if entry.address else entry
-
-
-def _without_login(distribution: Distribution) -> Distribution:
-    origin = distribution.origin
-    return replace(distribution, origin=replace(origin, url=without_password(origin.url))) if origin else distribution
 
 
 def _bringing(module: str, environment: Environment) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from csci_utils.deps.text import without_secrets
+
 if TYPE_CHECKING:
     from csci_utils.deps.facts import Environment
     from csci_utils.deps.project import Project
@@ -82,8 +84,8 @@ class Request:
 
 
 def tell(sentence: object) -> None:
-    """Say something to the user on standard error."""
-    click.echo(f"{PROGRAM}: {sentence}", err=True)
+    """Say something to the user on standard error, without secrets."""
+    click.echo(f"{PROGRAM}: {without_secrets(str(sentence))}", err=True)
 
 
 def with_request(command: Command) -> Command:

@@ -14,7 +14,7 @@ from csci_utils.deps.errors import one_line
 from csci_utils.deps.facts import Declared, Distribution, Environment, Locked
 from csci_utils.deps.options import Request, tell, with_request
 from csci_utils.deps.project import Project
-from csci_utils.deps.text import columns, without_password
+from csci_utils.deps.text import columns
 
 CONDA, PIP, DEFAULT, DEVELOP = "conda", "pip", "pipenv default", "pipenv develop"
 
@@ -147,7 +147,7 @@ def _from(entry: Locked | Declared) -> str | None:
     """Say where an entry comes from if no index gives it, as pip would be told: `git+https://host/x@commit`."""
     if entry.address is None:
         return None
-    address = without_password(entry.address)
+    address = entry.address
     if entry.source in ("path", "url"):
         return f"path {address}" if entry.source == "path" else address
     scheme = "" if address.startswith(f"{entry.source}+") else f"{entry.source}+"

@@ -241,7 +241,7 @@ def test_no_password_is_shown(app, capsys):
         assert exit_status(["one", "x", *more]) == 1  # the lock is out of step
         out = capsys.readouterr().out
         assert "secret" not in out
-        assert "https://me:***@host/x.git" in out
+        assert "https://***@host/x.git" in out
 
 
 @pytest.mark.parametrize("name", PUBLIC)
