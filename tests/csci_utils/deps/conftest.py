@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from csci_utils.deps import environments
+from tests.csci_utils.deps.asking import ask_in_memory
 from tests.csci_utils.deps.making import make_dist, make_program, make_venv
 
 PIPFILE = """\
@@ -20,7 +22,13 @@ pytest = "*"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nothing_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreters of environments that `make_venv` made are not started."""
+    monkeypatch.setattr(environments, "ask", ask_in_memory)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_started: None) -> Path:
     """`project` with a Pipfile and `.venv`; a main interpreter behind `bin`, whose distributions lie in `main`."""
     make_dist(make_venv(tmp_path / "main"), "six", "1.16")
     make_program(tmp_path / "bin" / "python3", f'exec {tmp_path}/main/bin/python "$@"')

@@ -6,12 +6,14 @@ import json
 
 import pytest
 
+from csci_utils.deps import environments, probe
 from csci_utils.deps.cli import exit_status
+from tests.csci_utils.deps.asking import ask_in_memory
 from tests.csci_utils.deps.making import BASE_PYTHON, PROJECTS, PUBLIC, make_dist, make_program, make_venv
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, nothing_started):
     """No environment but what a test makes; its project is the current folder."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
@@ -165,10 +167,13 @@ def test_the_order_is_that_of_names_whatever_the_folder_says(home, capsys):
     assert [line.split()[1] for line in answers[0][:5]] == ["1.0", "d", "d", "y", "z"]
 
 
-def test_a_chain_longer_than_the_stack_is_shown(home, capsys):
-    site = make_venv(home / "env")
-    for n in range(1100):
-        make_dist(site, f"n{n:04}", requires=[f"n{n + 1:04}"])
+def test_a_chain_longer_than_the_stack_is_shown(home, capsys, monkeypatch):
+    make_venv(home / "env")
+    fields = [{"Name": [f"n{n:04}"], "Version": ["1"], "Requires-Dist": [f"n{n + 1:04}"]} for n in range(1100)]
+    links = [probe.entry(each, path=f"/env/{each['Name'][0]}", folder="/env", site="env") for each in fields]
+    monkeypatch.setattr(
+        environments, "ask", lambda python, **rest: {**ask_in_memory(python, **rest), "distributions": links}
+    )
     lines, _ = tree(capsys, "--python", home / "env")
     assert len(lines) == 1101
     assert lines[-1].endswith("`-- n1100 - (any) ! missing")

@@ -66,7 +66,7 @@ def test_what_lies_hidden_is_said_and_is_no_version():
 
 
 @pytest.fixture
-def two(tmp_path, monkeypatch):
+def two(tmp_path, monkeypatch, nothing_started):
     """A project with an environment, beside another one."""
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "Pipfile").write_text("[packages]\n")
