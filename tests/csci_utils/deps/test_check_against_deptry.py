@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -15,10 +16,11 @@ import pytest
 
 from csci_utils.deps.check import check
 from csci_utils.deps.environments import place_of, read_environment
-from csci_utils.deps.facts import normal_name
+from csci_utils.deps.facts import Environment, normal_name
 from csci_utils.deps.project import read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.checking import write
+from tests.csci_utils.deps.making import make_dist, make_venv
 
 CODES = {"DEP001": "missing", "DEP003": "missing", "DEP004": "dev-only"}
 """Not declared and not there; not declared and there by chance; declared for developers. (DEP002 is `unused`.)"""
@@ -56,8 +58,14 @@ def by_deptry(project: Path, python: Path, deptry: Path, *options: str) -> set[t
     return {(kind, DISTRIBUTIONS.get(module, normal_name(module))) for kind, module in found}
 
 
+@functools.cache
+def environment_of(python: Path) -> Environment:
+    """What is installed there, read once."""
+    return read_environment(place_of(str(python)), modules=True)
+
+
 def by_check(project: Path, python: Path) -> set[tuple[str, str]]:
-    report = check(read_project(project), read_environment(place_of(str(python)), modules=True))
+    report = check(read_project(project), environment_of(python))
     return {(KINDS[each.kind], each.name) for each in report.findings if each.kind in KINDS}
 
 
@@ -68,8 +76,16 @@ def requirements(folder: Path, names: Mapping[str, str]) -> None:
 def python_of(name: str) -> Path:
     python = REPO / name / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"no {python}; make it: make setup setup-swift")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {python}; make it: make setup setup-swift")
     return python
+
+
+@pytest.fixture(scope="module")
+def paste(tmp_path_factory) -> Path:
+    """An interpreter that finds one distribution, which is a part of a namespace."""
+    folder = tmp_path_factory.mktemp("paste")
+    make_dist(make_venv(folder), "PasteDeploy", files=["paste/deploy/__init__.py"])
+    return folder / "bin" / "python"
 
 
 @pytest.mark.slow
@@ -123,32 +139,46 @@ def test_they_agree_on_a_small_environment(tmp_path, deptry):
     assert found == {("missing", each) for each in ("distlib", "filelock", "platformdirs", "httpx")}
 
 
-@pytest.mark.parametrize(
-    ("source", "only_deptry", "only_check"),
-    [
-        # Deptry takes every import as needed; what the source can do without, CI can.
-        ("try:\n  import httpx\nexcept ImportError:\n  httpx = None\n", {"httpx"}, set()),
-        ("with contextlib.suppress(ImportError):\n  import httpx\n", {"httpx"}, set()),
-        # And what stands in a branch for another Python or platform.
-        ("import sys\nif sys.version_info < (3, 8):\n  import httpx\n", {"httpx"}, set()),
-        ("import os\nif os.name == 'odd':\n  import httpx\n", {"httpx"}, set()),
-        # Deptry knows one way to import by name, and no other.
-        ("__import__('httpx')\n", set(), {"httpx"}),
-        ("import runpy\nrunpy.run_module('httpx')\n", set(), {"httpx"}),
-        # Deptry takes a namespace as one module: whoever declares one part of it may import all.
-        ("import paste.deploy\nfrom paste import httpserver\n", set(), {"paste"}),
-    ],
-)
-def test_where_they_differ_there_is_a_reason(tmp_path, deptry, source, only_deptry, only_check):
-    write(tmp_path, {"app.py": source, "requirements.txt": "PasteDeploy\n"})
-    ours = {name for _, name in by_check(tmp_path, python_of(".swift"))}
-    theirs = {name for _, name in by_deptry(tmp_path, python_of(".swift"), deptry)}
-    assert (theirs - ours, ours - theirs) == (only_deptry, only_check)
+DIFFERENT = {
+    # Deptry takes every import as needed; what the source can do without, CI can.
+    "caught.py": ("try:\n  import httpx\nexcept ImportError:\n  httpx = None\n", {"httpx"}, set()),
+    "suppressed.py": ("with contextlib.suppress(ImportError):\n  import httpx\n", {"httpx"}, set()),
+    # And what stands in a branch for another Python or platform.
+    "older.py": ("import sys\nif sys.version_info < (3, 8):\n  import httpx\n", {"httpx"}, set()),
+    "odd.py": ("import os\nif os.name == 'odd':\n  import httpx\n", {"httpx"}, set()),
+    # Deptry knows one way to import by name, and no other.
+    "by_name.py": ("__import__('requests')\n", set(), {"requests"}),
+    "run.py": ("import runpy\nrunpy.run_module('numpy')\n", set(), {"numpy"}),
+    # Deptry takes a namespace as one module: whoever declares one part of it may import all.
+    "spaces.py": ("import paste.deploy\nfrom paste import httpserver\n", set(), {"paste"}),
+}
+"""Sources of one project: what stands there, what deptry alone finds in it, and what `check` alone does."""
 
 
-def test_tests_are_read_by_check_alone(tmp_path, deptry):
+def test_where_they_differ_there_is_a_reason(tmp_path, deptry, paste):
+    write(tmp_path, {name: source for name, (source, _, _) in DIFFERENT.items()})
+    requirements(tmp_path, {"requirements.txt": "PasteDeploy"})
+    ours = by_file(check(read_project(tmp_path), environment_of(paste)).findings)
+    by_deptry(tmp_path, paste, deptry)
+    theirs = {}
+    for each in json.loads((tmp_path / "found.json").read_text()):
+        theirs.setdefault(each["location"]["file"], set()).add(normal_name(each["module"]))
+    for name, (_, only_deptry, only_check) in DIFFERENT.items():
+        both = theirs.get(name, set()), ours.get(name, set())
+        assert (both[0] - both[1], both[1] - both[0]) == (only_deptry, only_check), name
+
+
+def by_file(findings):
+    found = {}
+    for each in findings:
+        if each.kind in KINDS:
+            found.setdefault(each.file.name, set()).add(each.name)
+    return found
+
+
+def test_tests_are_read_by_check_alone(tmp_path, deptry, paste):
     """Deptry leaves out `tests` unless told otherwise, and then has no part for developers."""
     write(tmp_path, {"tests/test_a.py": "import httpx, requests\n", "requirements.txt": "", "a.py": ""})
     write(tmp_path, {"requirements-dev.txt": "requests\n"})
-    assert by_check(tmp_path, python_of(".swift")) == {("missing", "httpx")}
-    assert by_deptry(tmp_path, python_of(".swift"), deptry) == set()
+    assert by_check(tmp_path, paste) == {("missing", "httpx")}
+    assert by_deptry(tmp_path, paste, deptry) == set()

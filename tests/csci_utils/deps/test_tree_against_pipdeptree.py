@@ -59,7 +59,9 @@ def at_random(site):
         make_dist(site, name, seed.choice(["1.0", "1.5", "2.0", "2.1b1", "3.0"]), requires=requires, extras=["x", "y"])
 
 
-@pytest.fixture(params=["own", "knots", "random"])
+@pytest.fixture(
+    params=["knots", pytest.param("own", marks=pytest.mark.slow), pytest.param("random", marks=pytest.mark.slow)]
+)
 def python(request, tmp_path):
     """An interpreter of an environment."""
     if request.param == "own":
@@ -129,6 +131,7 @@ def test_tree_agrees_with_pipdeptree(python, capsys, tmp_path):
     assert wrong == theirs[2]
 
 
+@pytest.mark.slow
 def test_pipdeptree_warns_of_what_is_not_met_there(tmp_path):
     """The comparison above would pass if its warnings were read wrongly and nothing were wrong."""
     at_random(make_venv(tmp_path / "env"))
