@@ -19,6 +19,14 @@ from tests.pipeline.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
+# luigid looks for dead workers once a minute, whatever it is told; here once a second.
+LUIGID = """
+import tornado.ioloop
+every_minute = tornado.ioloop.PeriodicCallback
+tornado.ioloop.PeriodicCallback = lambda function, ms: every_minute(function, ms / 60)
+from luigi.cmdline import luigid
+luigid()
+"""
 PICTURES = [f"{number}.png" for number in range(8)]
 
 
@@ -31,7 +39,7 @@ def luigid(tmp_path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = subprocess.Popen(
-        [str(Path(sys.executable).parent / "luigid"), "--address", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-c", LUIGID, "--address", "127.0.0.1", "--port", str(port)],
         env={**os.environ, "LUIGI_CONFIG_PATH": str(config)},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
