@@ -141,23 +141,21 @@ def title_of(folder: Path) -> str:
 
 
 def _data(file: Path, sets: Sequence[Column], regions: Mapping[frozenset[int], Sequence[str]]) -> dict[str, object]:
+    from csci_utils.deps.venn_composing import sorted_regions
+
     return {
         "file": file,
         "sets": [{"name": each.name, "source": each.source, "num_names": len(each.cells)} for each in sets],
         "regions": [
             {"sets": [sets[each].name for each in sorted(region)], "names": names}
-            for region, names in _in_order(regions)
+            for region, names in sorted_regions(regions)
         ],
     }
 
 
 def _lines(file: Path, sets: Sequence[Column], regions: Mapping[frozenset[int], Sequence[str]]) -> list[str]:
-    rows = []
-    for region, names in _in_order(regions):
-        where = " and ".join(sets[each].name for each in sorted(region))
-        rows.append((str(len(names)), f"only in {where}" if len(region) < len(sets) else "in all"))
+    from csci_utils.deps.venn_composing import sorted_regions, spoken
+
+    called = [each.name for each in sets]
+    rows = [(str(len(names)), spoken(region, called)) for region, names in sorted_regions(regions)]
     return [*columns(rows), str(file)]
-
-
-def _in_order(regions: Mapping[frozenset[int], Sequence[str]]) -> list[tuple[frozenset[int], Sequence[str]]]:
-    return sorted(regions.items(), key=lambda each: (len(each[0]), sorted(each[0])))

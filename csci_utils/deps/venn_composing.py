@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from csci_utils.deps.discs import Disc, Region
 from csci_utils.deps.errors import one_line
-from csci_utils.deps.venn_outside import Outside
-from csci_utils.deps.venn_scene import APART_PX, FAINT, INK, MARGIN_PX, Box, Line, Scene, Text, short, text_width_px
+from csci_utils.deps.venn_drawing import (
+    APART_PX,
+    FAINT,
+    INK,
+    MARGIN_PX,
+    Box,
+    Line,
+    Scene,
+    Text,
+    Way,
+    short,
+    text_width_px,
+)
+
+Held = TypeVar("Held")
 
 COLOURS = ("#2f6db3", "#d9662b", "#2e8b57")
 """Of the discs in their order; told apart in grey, too, and by most who see fewer colours."""
@@ -35,7 +50,7 @@ def compose(names: Sequence[str], regions: Mapping[Region, int], discs: Sequence
         discs: from `arrange`.
         title: above it.
     """
-    names = [one_line(each) for each in names]  # a path may hold what neither XML nor a font takes
+    names = [short(one_line(each)) for each in names]  # a path may hold what neither XML nor a font takes
     placed = _scaled(discs)
     scene = Scene(discs=[(_ring(number, placed), COLOURS[number]) for number in placed])
     outside = Outside(list(placed.values()))
@@ -54,7 +69,7 @@ def compose(names: Sequence[str], regions: Mapping[Region, int], discs: Sequence
     return scene
 
 
-def sorted_regions(regions: Mapping[Region, int]) -> list[tuple[Region, int]]:
+def sorted_regions(regions: Mapping[Region, Held]) -> list[tuple[Region, Held]]:
     """Give the regions in one order: those of one set first, then of two, then of three."""
     return sorted(regions.items(), key=lambda each: (len(each[0]), sorted(each[0])))
 
@@ -140,7 +155,7 @@ def _write_name(
 ) -> None:
     """Write the name of a set and how many names it has, with a line to its disc unless they touch."""
     total = sum(num for region, num in regions.items() if which in region)
-    words, below = short(name), f"{total} in all"
+    words, below = name, f"{total} in all"
     width = max(text_width_px(words, _NAME_PX), text_width_px(below, _NOTE_PX))
     height = _NAME_PX * 1.2 + _NOTE_PX * 1.3
     box, way = outside.place(placed[which], width=width, height=height, towards=_away(which, placed))
@@ -168,14 +183,14 @@ def _notes(names: Sequence[str], small: Sequence[tuple[Region, int]], placed: Ma
     elif placed:
         yield "Areas are in proportion to the numbers."
     yield from (f"Small: {num} {spoken(region, names)}" for region, num in small)
-    yield from (f"{short(name)}: empty" for number, name in enumerate(names) if number not in placed)
+    yield from (f"{name}: empty" for number, name in enumerate(names) if number not in placed)
 
 
 def spoken(region: Region, names: Sequence[str]) -> str:
     """Say which names a region holds: those `only in a`, or `only in a and b`, or `in all`."""
     if len(region) == len(names):
         return "in all"
-    return f"only in {' and '.join(short(names[each]) for each in sorted(region))}"
+    return f"only in {' and '.join(names[each] for each in sorted(region))}"
 
 
 def _write_frame(scene: Scene, title: str, notes: Iterator[str]) -> None:
@@ -186,3 +201,50 @@ def _write_frame(scene: Scene, title: str, notes: Iterator[str]) -> None:
     for number, words in enumerate(notes):
         y = bottom + number * _NOTE_PX * 1.5
         scene.texts.append(Text(words=words, x=drawn.x, y=y, size_px=_NOTE_PX, colour=FAINT))
+
+
+class Outside:
+    """Finds free places around what is drawn, with a free way for a line to each."""
+
+    def __init__(self, discs: Sequence[Disc]) -> None:
+        self.discs = discs
+        self.boxes: list[Box] = []
+        self.ways: list[Way] = []
+
+    def place(self, disc: Disc, *, width: float, height: float, towards: float) -> tuple[Box, Way]:
+        """Find the place nearest to a disc, if possible in the direction `towards`, and the way from it to the edge."""
+        turns = sorted((2 * math.pi * step / 48 for step in range(48)), key=lambda turn: min(turn, 2 * math.pi - turn))
+        for distance, turn in itertools.product(np.arange(APART_PX, 4000.0, 6.0), turns):
+            dx, dy = math.cos(towards + turn), math.sin(towards + turn)
+            x = disc.x + dx * (disc.r + float(distance) + width / 2)
+            y = disc.y + dy * (disc.r + float(distance) + height / 2)
+            box = Box(x, y, width, height)
+            way = _way(box, disc)
+            if self._is_free(box, way):
+                break
+        self.boxes.append(box)
+        self.ways.append(way)
+        return box, way
+
+    def _is_free(self, box: Box, way: Way) -> bool:
+        return (
+            not any(map(box.meets, self.discs))
+            and not any(map(box.overlaps, self.boxes))
+            and not any(crosses(way, each) for each in self.boxes)
+            and not any(crosses(each, box) for each in self.ways)
+        )
+
+
+def _way(box: Box, disc: Disc) -> Way:
+    """Give the ends of a line from a box to the edge of a disc, or to its middle where that is a point."""
+    start = box.nearest(disc.x, disc.y)
+    share = disc.r / (math.dist(start, (disc.x, disc.y)) or 1.0)
+    return start, (disc.x + (start[0] - disc.x) * share, disc.y + (start[1] - disc.y) * share)
+
+
+def crosses(way: Way, box: Box) -> bool:
+    """Tell whether a line comes closer to a box than is good to read."""
+    (x1, y1), (x2, y2) = way
+    steps = max(int(math.dist(*way) / 2), 1)
+    points = ((x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps) for step in range(steps + 1))
+    return any(abs(x - box.x) < box.width / 2 + 2 and abs(y - box.y) < box.height / 2 for x, y in points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import json
 import math
@@ -17,10 +18,8 @@ from csci_utils.deps import venn
 from csci_utils.deps.cli import exit_status
 from csci_utils.deps.discs import Disc, arrange
 from csci_utils.deps.table import Column
-from csci_utils.deps.venn_composing import COLOURS, compose, spoken
-from csci_utils.deps.venn_drawing import image_of, svg_of
-from csci_utils.deps.venn_outside import Outside, crosses
-from csci_utils.deps.venn_scene import Box, short
+from csci_utils.deps.venn_composing import COLOURS, Outside, compose, crosses, spoken
+from csci_utils.deps.venn_drawing import Box, image_of, short, svg_of
 from tests.csci_utils.deps.making import PROJECTS, make_conda, make_dist
 
 R = frozenset
@@ -48,9 +47,12 @@ CASES = {
 }
 
 
+@functools.cache
 def scene_of(case):
+    """A scene, the names of its sets as it shows them, and what each region holds."""
     names, regions = CASES[case]
-    return compose(names, regions, arrange(regions, len(names)), title="a title"), names, regions
+    scene = compose(names, regions, arrange(regions, len(names)), title="a title")
+    return scene, [short(each) for each in names], regions
 
 
 def region_at(scene, x, y):
@@ -191,7 +193,7 @@ def test_a_png_shows_what_the_scene_says():
     assert sum(edge) < sum(left) - 150
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg", "PNG"])
+@pytest.mark.parametrize("suffix", ["svg", "PNG"])
 def test_the_command_writes_a_picture_and_says_what_is_in_it(world, capsys, suffix):
     out = world / f"picture.{suffix}"
     assert exit_status(["venn", "--out", str(out), "--json"]) == 0
@@ -304,11 +306,10 @@ def test_no_folder_is_made_for_a_picture(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
 @pytest.mark.parametrize("where", ["written", "synced", "moved"])
-def test_a_full_disk_is_one_sentence_and_the_old_picture_stays(world, capsys, monkeypatch, suffix, where):
+def test_a_full_disk_is_one_sentence_and_the_old_picture_stays(world, capsys, monkeypatch, where):
     (world / "out").mkdir()
-    (world / "out" / f"x.{suffix}").write_bytes(b"old")
+    (world / "out" / "x.svg").write_bytes(b"old")
 
     def full(*arguments):
         if where == "written":
@@ -320,12 +321,12 @@ def test_a_full_disk_is_one_sentence_and_the_old_picture_stays(world, capsys, mo
         monkeypatch.setattr("pathlib.Path.write_bytes", full)
     else:
         monkeypatch.setattr(*((csci_io, "sync") if where == "synced" else (csci_io.os, "replace")), full)
-    assert exit_status(["venn", "--out", str(world / "out" / f"x.{suffix}")]) == 2
+    assert exit_status(["venn", "--out", str(world / "out" / "x.svg")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    sentence = f"{world}/out/x.{suffix}: wanted to write the picture, found No space left on device; mend that"
+    sentence = f"{world}/out/x.svg: wanted to write the picture, found No space left on device; mend that"
     assert [line for line in err.splitlines() if "error:" in line] == [f"csci_utils.deps: error: {sentence}"]
-    assert [(each.name, each.read_bytes()) for each in (world / "out").iterdir()] == [(f"x.{suffix}", b"old")]
+    assert [(each.name, each.read_bytes()) for each in (world / "out").iterdir()] == [("x.svg", b"old")]
 
 
 def test_without_a_file_it_is_a_usage_error(world, capsys):
