@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from csci_utils.deps.errors import TravisError
-from csci_utils.deps.travis_jobs import JOBS, deploy_jobs, takes_one_of, with_python, without_python
-from csci_utils.deps.travis_lines import emit, replaced
+from csci_utils.deps.travis_lines import (
+    JOBS,
+    deploy_jobs,
+    emit,
+    replaced,
+    takes_one_of,
+    with_python,
+    without_python,
+)
 from csci_utils.deps.travis_plan import Plan
 from csci_utils.deps.travis_yaml import Document, parse
 
