@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from csci_utils.deps.check_settings import CheckSettings, read_settings
 from csci_utils.deps.errors import SettingsError
 from csci_utils.deps.findings import finding
+from tests.conftest import REPO
 from tests.csci_utils.deps.checking import write
 
 TABLE = "[tool.csci_utils.deps]\n"
@@ -30,6 +33,15 @@ def test_the_table_is_read(tmp_path):
     )
     assert (settings.development, settings.package) == (("scripts",), ("docs/app",))
     assert (settings.modules, settings.build_requires) == ({"cv2": "opencv-python"}, ("cython",))
+
+
+def test_the_table_that_the_readme_shows_is_taken(tmp_path):
+    (table,) = re.findall(
+        r"^```toml\n(.*?)^```", (REPO / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    settings = settings_of(tmp_path, table)
+    assert (settings.package, settings.modules) == (("docs/app",), {"cv2": "opencv-python-headless"})
+    assert [each.kind for each in settings.exceptions] == ["unused"]
 
 
 @pytest.mark.parametrize(
