@@ -64,7 +64,7 @@ lint: setup ## Ruff, mypy, and whether Pipfile and lock have all that is importe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m csci_utils.deps check
+	$(BIN)/python -m csci_utils.deps check --python $(BIN)/python
 	$(BIN)/python -m csci_utils.deps travis --check
 
 .PHONY: format

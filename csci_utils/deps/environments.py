@@ -19,6 +19,7 @@ from csci_utils.deps.facts import Distribution, Environment, PlaceKind
 from csci_utils.deps.installed import distributions_of
 from csci_utils.deps.interpreter import TIMEOUT_S, ask
 from csci_utils.deps.pipenv_venv import venv_of
+from csci_utils.deps.pipfile import Pipfile
 from csci_utils.deps.project import Project
 
 _AT_A_TIME = 8
@@ -49,12 +50,12 @@ def find_places(
     conda: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[list[Place], list[str]]:
-    """Find the main interpreter, the project's pipenv environment, conda's environments, and those that were named.
+    """Find the main interpreter, the project's own environment, conda's environments, and those that were named.
 
     Nothing is started.
 
     Args:
-        project: None, or one without a Pipfile, has no pipenv environment.
+        project: see `own_place`; None has no environment.
         named: interpreters, roots of environments, or folders of installed distributions.
         conda: whether to look for conda's.
         environ: the environment variables.
@@ -67,19 +68,60 @@ def find_places(
     """
     places = list(_main(environ))
     remarks = [] if places else ["no python3 on the path outside of virtual environments, so there is no main column"]
-    if project is not None and project.pipfile is not None:
-        folder = venv_of(project.pipfile, environ=environ)
-        if folder.is_dir():
-            places.append(Place(label="pipenv", kind="pipenv", python=python_of(folder), folder=folder))
-        else:
-            remarks.append(f"no pipenv environment at {folder}; make it: pipenv install --dev")
-    elif project is not None:
-        remarks.append(f"{project.folder}: no Pipfile, so pipenv keeps no environment for it")
+    if project is not None:
+        own, more = own_place(project, environ=environ)
+        places += [own] if own else []
+        remarks += more
     if conda:
         for name, folder in conda_environments(environ).items():
             places.append(Place(label=f"conda:{name}", kind="conda", python=python_of(folder), folder=folder))
     places += [place_of(name) for name in named]
     return list(_each_once(places)), remarks
+
+
+def own_place(
+    project: Project, *, named: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+) -> tuple[Place | None, list[str]]:
+    """Find the environment that a project is to be seen in: the first that was named, else the project's own.
+
+    With a Pipfile that is the one that pipenv would use. Without one it is the active one (`VIRTUAL_ENV`), else `.venv`
+    or `venv` in the project's folder.
+
+    Args:
+        project: whose it is.
+        named: interpreters, roots of environments, or folders of installed distributions.
+        environ: the environment variables.
+
+    Returns:
+        The place, None if there is none, and what the user should know of it.
+
+    Raises:
+        InterpreterError: the one that was named is not there.
+    """
+    if named:
+        return place_of(named[0]), []
+    if project.pipfile is not None:
+        return _pipenvs(project.pipfile, environ, make="sync" if project.lock else "install")
+    active = environ.get("VIRTUAL_ENV")
+    for folder in (*([Path(active)] if active else []), project.folder / ".venv", project.folder / "venv"):
+        if folder.is_dir():
+            return place_of(str(folder)), []
+    return None, [f"no environment is active or below {project.folder}; name one with --python"]
+
+
+def _pipenvs(pipfile: Pipfile, environ: Mapping[str, str], *, make: str) -> tuple[Place | None, list[str]]:
+    """Give the environment that pipenv would use, and say so where that is the active one and not the project's own."""
+    folder = venv_of(pipfile, environ=environ)
+    kept = venv_of(pipfile, environ={name: value for name, value in environ.items() if name != "VIRTUAL_ENV"})
+    remarks = []
+    if os.path.realpath(folder) != os.path.realpath(kept):
+        remarks.append(
+            f"pipenv takes the active environment {folder} for the one of {pipfile.path.parent}, "
+            f"which would be {kept}; to see that one: deactivate, or PIPENV_IGNORE_VIRTUALENVS=1"
+        )
+    if not folder.is_dir():
+        return None, [*remarks, f"no pipenv environment at {folder}; make it: pipenv {make} --dev"]
+    return Place(label="pipenv", kind="pipenv", python=python_of(folder), folder=folder), remarks
 
 
 def place_of(name: str) -> Place:

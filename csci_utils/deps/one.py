@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +36,6 @@ def command(request: Request, *, name: str) -> int:
     project = request.read_project()
     environments = request.read_environments(project, modules=True)
     own = _own(request, project, environments)
-    if own is not None and own not in environments:
-        environments.append(own)
     around = survey(project, environments, own)
     found = find_name(name, around)
     if found is None:
@@ -52,11 +51,16 @@ def command(request: Request, *, name: str) -> int:
 
 def _own(request: Request, project: Project, environments: Sequence[Environment]) -> Environment | None:
     """Choose what to compare with: what was named, else the project's own."""
-    from csci_utils.deps.check import environment_of
+    from csci_utils.deps.environments import own_place, read_environment
 
-    named = (each for each in environments if request.pythons and each.kind in ("python", "folder"))
-    own = next(named, None) or next((each for each in environments if each.kind == "pipenv"), None)
-    return own if own or project.pipfile else environment_of(request, project)
+    place, _ = own_place(project, named=request.pythons)  # what there is to say of it has been said
+    if place is None:
+        return None
+    own = next((each for each in environments if each.label == place.label), None)
+    if own is None:  # it was read by another name
+        read = read_environment(place, modules=True, timeout_s=request.timeout_s)
+        own = next((each for each in environments if os.path.samefile(each.prefix, read.prefix)), read)
+    return own
 
 
 def _lines(what: OneName, project: Project) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from csci_utils.deps.environments import Place, find_places, place_of, read_environment
+from csci_utils.deps.environments import Place, find_places, own_place, place_of, read_environment
 from csci_utils.deps.errors import DepsError, InterpreterError, LockfileError, NotInstalledError, ProjectNotFoundError
 from csci_utils.deps.facts import Environment, normal_name
 from csci_utils.deps.graph import Graph
@@ -65,7 +65,7 @@ def markers_of(environment: Environment | None) -> dict[str, str]:
 def command(request: Request, *, names: tuple[str, ...], why: tuple[str, ...], lock: bool, depth: int | None) -> int:
     """Show the dependency tree: what each requires, with what is installed, conflicts and circles marked with !.
 
-    Looked at is what --python names, else the project's pipenv environment, else the main interpreter. A lock names no
+    Looked at is what --python names, else the project's own environment, else the main interpreter. A lock names no
     requirements: with --lock those of each locked version are taken from that environment, where it has this version.
     """
     if names and why:
@@ -105,24 +105,22 @@ def _environment(request: Request, project: Project | None) -> Environment:
     if len(request.pythons) > 1:
         raise click.UsageError(f"wanted one --python, found {len(request.pythons)}; look at one after the other")
     if request.pythons:
-        place = place_of(request.pythons[0])
+        place: Place | None = place_of(request.pythons[0])
     else:
-        places, remarks = find_places(project, conda=False)
-        place = _own(places)
-        if project is not None and place.kind != "pipenv":
-            for remark in remarks:
-                tell(f"{remark}; this is {place.label}")
-    environment = read_environment(place, timeout_s=request.timeout_s)
+        place, remarks = own_place(project) if project is not None else (None, [])
+        for remark in remarks:
+            tell(remark if place else f"{remark}; this is main")
+    environment = read_environment(place or _main(), timeout_s=request.timeout_s)
     for problem in environment.problems:
         tell(problem)
     return environment
 
 
-def _own(places: Sequence[Place]) -> Place:
-    found = {each.kind: each for each in places}
-    if not found:
+def _main() -> Place:
+    places, _ = find_places(None, conda=False)
+    if not places:
         raise InterpreterError("wanted an environment, found no Python on the path; name one with --python")
-    return found.get("pipenv") or found["main"]
+    return places[0]
 
 
 def _unasked(environment: Environment) -> Iterable[str]:

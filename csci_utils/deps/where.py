@@ -122,7 +122,7 @@ def _same_version(one: str | None, other: str | None) -> bool:
 def command(request: Request, *, differing: bool, paths: bool) -> int:
     """List every distribution with version and path, side by side, and say what differs.
 
-    Looked at are the main interpreter, the project's pipenv environment, conda's environments, and what --python names.
+    Looked at are the main interpreter, the project's own environment, conda's environments, and what --python names.
     """
     try:
         project = request.read_project()

@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from csci_utils.deps.environments import Place, find_places, place_of, read_environment, read_environments
+from csci_utils.deps.cli import exit_status
+from csci_utils.deps.environments import (
+    Place,
+    find_places,
+    own_place,
+    place_of,
+    read_environment,
+    read_environments,
+)
 from csci_utils.deps.errors import InterpreterError
-from csci_utils.deps.project import read_project
+from csci_utils.deps.project import find_project, read_project
+from tests.csci_utils.deps.conftest import site_of
 from tests.csci_utils.deps.making import BASE_PYTHON, PROJECTS, PUBLIC, make_conda, make_dist, make_program, make_venv
 
 
@@ -65,7 +74,53 @@ def test_a_missing_pipenv_environment_is_said(tmp_path, project):
     assert remark.startswith("no pipenv environment at /gone/project-")
     requirements = read_project(PROJECTS / "requirements-only")
     _, remarks = find_places(requirements, environ={"PATH": str(BASE_PYTHON.parent), "HOME": str(tmp_path)})
-    assert "no Pipfile, so pipenv keeps no environment" in remarks[0]
+    assert "requirements-only; name one with --python" in remarks[0]
+
+
+def test_an_active_environment_that_pipenv_would_take_is_said(tmp_path, project):
+    make_venv(project.folder / ".venv")
+    make_venv(tmp_path / "active")
+    environ = {"HOME": str(tmp_path), "VIRTUAL_ENV": str(tmp_path / "active")}
+    place, (remark,) = own_place(project, environ=environ)
+    assert place.folder == tmp_path / "active"
+    assert remark == (
+        f"pipenv takes the active environment {tmp_path}/active for the one of {project.folder}, which would be "
+        f"{project.folder}/.venv; to see that one: deactivate, or PIPENV_IGNORE_VIRTUALENVS=1"
+    )
+    for quiet in ({"PIPENV_IGNORE_VIRTUALENVS": "1"}, {"VIRTUAL_ENV": str(project.folder / ".venv")}):
+        place, remarks = own_place(project, environ={**environ, **quiet})
+        assert (place.folder, remarks) == (project.folder / ".venv", [])
+
+
+def test_the_environment_of_a_linked_project_is_that_of_the_folder(tmp_path, project):
+    (tmp_path / "link").symlink_to(project.folder)
+    environ = {"HOME": str(tmp_path), "WORKON_HOME": str(tmp_path)}
+    _, direct = own_place(project, environ=environ)
+    _, linked = own_place(read_project(find_project(tmp_path / "link")), environ=environ)
+    assert linked == direct
+
+
+def test_without_a_pipfile_the_environment_is_the_active_one_else_one_beside(tmp_path):
+    (tmp_path / "requirements.txt").touch()
+    project = read_project(tmp_path)
+    assert own_place(project, environ={}) == (
+        None,
+        [f"no environment is active or below {tmp_path}; name one with --python"],
+    )
+    for folder in ("venv", ".venv", "active"):
+        make_venv(tmp_path / folder)
+        environ = {"VIRTUAL_ENV": str(tmp_path / "active")}
+        assert own_place(project, environ=environ)[0].folder == tmp_path / folder
+
+
+@pytest.mark.parametrize("call", [["where"], ["tree"], ["check"], ["one", "thing"]], ids=" ".join)
+def test_all_subcommands_look_into_the_same_environment(world, capsys, call):
+    project = world / "project"
+    (project / "Pipfile").unlink()
+    (project / "requirements.txt").write_text("thing\n")
+    make_dist(site_of(project / ".venv"), "thing", "1.5", files=["thing/__init__.py"])
+    exit_status([*call, "--json", "--project", str(project)])
+    assert str(project / ".venv") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", PUBLIC)
