@@ -67,7 +67,7 @@ def test_every_subcommand_is_a_module_with_a_command(capsys):
     ],
     ids=["ctrl-c", "defect", "os", "library", "own-module"],
 )
-def test_failures_have_their_status(error, status, sentence, monkeypatch, capsys):
+def test_failures_have_their_status(error, status, sentence, world, monkeypatch, capsys):
     def fail(*arguments, **rest):
         raise error
 

@@ -12,7 +12,7 @@ from csci_utils.deps.discs import Disc, _turned, areas, arrange, shared_area
 R = frozenset
 
 
-def measured(discs, steps=1500):
+def measured(discs, steps=600):
     """The area of each region, by counting the cells of a grid over all discs."""
     left, right = min(each.x - each.r for each in discs), max(each.x + each.r for each in discs)
     top, bottom = min(each.y - each.r for each in discs), max(each.y + each.r for each in discs)

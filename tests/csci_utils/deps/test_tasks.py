@@ -249,7 +249,13 @@ def test_a_broken_pipfile_fails_with_its_sentence_and_keeps_the_old_report(proje
     assert path_of(task).read_bytes() == old
 
 
-@pytest.mark.parametrize("kind", [tasks.TableReport, tasks.VennPicture, tasks.TravisReport])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tasks.TableReport,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (tasks.VennPicture, tasks.TravisReport)),
+    ],
+)
 def test_a_full_disk_leaves_the_old_report(project, kind, monkeypatch):
     task = kind()
     ran(task)
