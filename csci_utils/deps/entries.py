@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csci_utils.deps.facts import VCS, Source, normal_name
+from csci_utils.deps.text import quoted
 
 MARKER_KEYS = (
     "os_name",
@@ -23,7 +24,10 @@ MARKER_KEYS = (
 )
 """Markers that an entry may give one by one, `sys_platform = "== 'win32'"`."""
 
-KNOWN_KEYS = {"version", "extras", "markers", "path", "file", "url", "ref", "editable", "index", *VCS, *MARKER_KEYS}
+KNOWN_KEYS = {
+    *("version", "extras", "markers", "path", "file", "url", "ref", "editable", "index", "subdirectory", "hashes"),
+    *("no_binary", "skip_resolver", "name", "pip_args", *VCS, *MARKER_KEYS),
+}
 """A table with none of these is no entry."""
 
 
@@ -46,7 +50,7 @@ def as_specifier(version: str) -> str:
     try:
         SpecifierSet(f"=={text}" if bare else text)
     except InvalidSpecifier as err:
-        raise SpecifierProblem(f"wanted versions like '>=1.2,<2', found {version!r}; mend or leave out") from err
+        raise SpecifierProblem(f"wanted versions like '>=1.2,<2', found {quoted(version)}; mend or leave out") from err
     return f"=={text}" if bare else ",".join(part.strip() for part in text.split(","))
 
 
@@ -66,7 +70,8 @@ def marker_of(entry: Mapping[str, Any]) -> str | None:
     try:
         return str(Marker(text))
     except InvalidMarker as err:
-        raise SpecifierProblem(f"wanted a marker like \"sys_platform == 'linux'\", found {text!r}; mend it") from err
+        what = f"wanted a marker like \"sys_platform == 'linux'\", found {quoted(text)}; mend it"
+        raise SpecifierProblem(what) from err
 
 
 def as_extras(given: object) -> tuple[str, ...]:
@@ -77,11 +82,19 @@ def as_extras(given: object) -> tuple[str, ...]:
 
 def source_of(entry: Mapping[str, Any]) -> tuple[Source, str | None]:
     """Tell where an entry comes from, and its address."""
-    for vcs in VCS:
-        if vcs in entry:
-            return vcs, str(entry[vcs])
-    for key in ("path", "file", "url"):
-        if key in entry:
-            address = str(entry[key])
-            return ("url" if re.match(r"(?!file:)[a-z][a-z0-9+.-]+://", address, re.IGNORECASE) else "path"), address
-    return "index", None
+    key = next((each for each in (*VCS, "path", "file", "url") if each in entry), None)
+    if key is None:
+        return "index", None
+    address = str(entry[key])
+    if key in VCS:
+        return key, address
+    return ("url" if re.match(r"(?!file:)[a-z][a-z0-9+.-]+://", address, re.IGNORECASE) else "path"), address
+
+
+def unusable(name: str, entry: Mapping[str, Any]) -> str | None:
+    """Say what in an entry nothing can use, whatever else it holds: its name, or an address; None if all is well."""
+    if not name.strip() or not name.isprintable():
+        return f"wanted the name of a distribution, found {name!r}"
+    texts = [str(entry[each]) for each in (*VCS, "path", "file", "url", "ref") if each in entry]
+    odd = next((each for each in texts if not each.isprintable()), None)
+    return f"wanted an address of {name}, found {quoted(odd)}" if odd is not None else None

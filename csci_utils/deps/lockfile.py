@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from csci_utils.deps.entries import SpecifierProblem, as_extras, marker_of, source_of
+from csci_utils.deps.entries import SpecifierProblem, as_extras, marker_of, source_of, unusable
 from csci_utils.deps.errors import LockfileError
 from csci_utils.deps.facts import Lock, Locked, normal_name
+from csci_utils.deps.files import NotAFileError, read_file
 from csci_utils.deps.pipfile import Pipfile, digests
+from csci_utils.deps.text import all_without_secrets, quoted
 
 SPECIFICATION = 6
 """The `pipfile-spec` that is read; pipenv has written no other since 2017."""
@@ -48,11 +50,13 @@ def in_step(lock: Lock, pipfile: Pipfile) -> bool:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_file(path))
     except ValueError as err:  # JSON's and the encoding's errors are both one
         raise LockfileError(f"{path}: wanted JSON, found {err}; make it anew: pipenv lock") from err
-    except IsADirectoryError as err:
-        raise LockfileError(f"{path}: wanted a file, found a folder of that name; rename it") from err
+    except RecursionError as err:
+        raise LockfileError(f"{path}: wanted JSON, found it nested too deeply; make it anew: pipenv lock") from err
+    except NotAFileError as err:
+        raise LockfileError(f"{path}: wanted a file, found a {err.what} of that name; rename it") from err
     if not isinstance(data, dict):
         raise LockfileError(f"{path}: wanted an object, found {type(data).__name__}; make it anew: pipenv lock")
     return data
@@ -63,11 +67,13 @@ def _entries(data: Mapping[str, Any], path: Path) -> Iterator[Locked]:
         if section == "_meta":
             continue
         if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
-            raise LockfileError(
-                f"{path}: wanted entries in {section!r}, found {table!r:.60}; make it anew: pipenv lock"
-            )
+            found = quoted(table)
+            raise LockfileError(f"{path}: wanted entries in {section!r}, found {found}; make it anew: pipenv lock")
         for name, entry in table.items():
-            yield _locked(name, entry, section=section)
+            wrong = unusable(name, entry)
+            if wrong is not None:
+                raise LockfileError(f"{path}: {section}: {wrong}; make it anew: pipenv lock")
+            yield _locked(name, all_without_secrets(entry), section=section)
 
 
 def _locked(name: str, entry: Mapping[str, Any], *, section: str) -> Locked:
@@ -76,7 +82,7 @@ def _locked(name: str, entry: Mapping[str, Any], *, section: str) -> Locked:
         marker = marker_of({"markers": entry.get("markers")})
     except SpecifierProblem:  # pipenv has written it and reads it; what cannot be compared is kept as it stands
         marker = str(entry["markers"])
-    version = entry.get("version")
+    version, hashes = entry.get("version"), entry.get("hashes")
     return Locked(
         name=normal_name(name),
         section=section,
@@ -87,5 +93,5 @@ def _locked(name: str, entry: Mapping[str, Any], *, section: str) -> Locked:
         address=address,
         ref=None if entry.get("ref") is None else str(entry["ref"]),
         editable=entry.get("editable") is True,
-        hashes=len(entry.get("hashes") or ()),
+        hashes=len(hashes) if isinstance(hashes, list) else 0,
     )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csci_utils.deps.entries import KNOWN_KEYS, SpecifierProblem, as_extras, as_specifier, marker_of, source_of
+from csci_utils.deps.entries import (
+    KNOWN_KEYS,
+    SpecifierProblem,
+    as_extras,
+    as_specifier,
+    marker_of,
+    source_of,
+    unusable,
+)
 from csci_utils.deps.errors import PipfileError
 from csci_utils.deps.facts import Declared, normal_name
+from csci_utils.deps.files import NotAFileError, parse_toml, read_text
+from csci_utils.deps.text import all_without_secrets, quoted, without_secrets
 
 NO_PACKAGES = ("source", "requires", "scripts", "pipfile", "pipenv", "build-system")
 """The tables that hold no requirements; every other one is a category, as pipenv takes it."""
@@ -53,8 +62,15 @@ def read_pipfile(path: Path) -> Pipfile:
     )
     requires = data.get("requires", {})
     if not isinstance(requires, dict):
-        raise PipfileError(f"{path}: wanted a table [requires], found {requires!r}; write python_version below it")
+        raise PipfileError(
+            f"{path}: wanted a table [requires], found {quoted(requires)}; write python_version below it"
+        )
     return Pipfile(path=path, data=data, declared=declared, requires={k: str(v) for k, v in requires.items()})
+
+
+def wanted_python(requires: Mapping[str, str]) -> str:
+    """Give the version of Python that a Pipfile's or a lock's `requires` names, `3.11` or `3.11.7`; empty for any."""
+    return requires.get("python_full_version") or requires.get("python_version") or ""
 
 
 def digests(pipfile: Pipfile) -> tuple[str, ...]:
@@ -72,30 +88,41 @@ def digests(pipfile: Pipfile) -> tuple[str, ...]:
 
     data = dict(pipfile.data)
     if "source" not in data:  # pipenv counts in the index that it would ask
-        data |= tomllib.loads(DEFAULT_SOURCE_TOML)
+        data |= parse_toml(DEFAULT_SOURCE_TOML)
     normal = {
         name: {normal_name(key): value for key, value in table.items()} if name not in NO_PACKAGES else table
         for name, table in data.items()
     }
     try:
         return tuple(str(Model(each).get_hash().value) for each in (normal, data))
-    except (ValueError, TypeError, AttributeError, KeyError) as err:  # what it raises depends on what it stumbles over
-        tables = ", ".join(f"[{name}]" for name in NO_PACKAGES if name in data)
-        raise PipfileError(
-            f"{pipfile.path}: wanted {tables} as pipenv reads them, found what it does not ({err}); mend that"
-        ) from err
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as err:  # by what it stumbles over
+        tables = ", ".join(f"[{name}]" for name in _uncounted(data, data.keys())) or "tables"
+        what = f"wanted {tables} as pipenv reads it, found what it does not ({without_secrets(str(err))}); mend that"
+        raise PipfileError(f"{pipfile.path}: {what}") from err
+
+
+def _uncounted(data: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Give the tables that pipenv cannot count, told by counting each beside a source that it can."""
+    from plette import Pipfile as Model
+    from plette.pipfiles import DEFAULT_SOURCE_TOML
+
+    for name in names:
+        try:
+            Model({**parse_toml(DEFAULT_SOURCE_TOML), name: data[name]}).get_hash()
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            yield name
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text), text
+        text = read_text(path)
+        return parse_toml(text), text
     except UnicodeDecodeError as err:
         raise PipfileError(f"{path}: wanted UTF-8, found other bytes at {err.start}; save it as UTF-8") from err
-    except tomllib.TOMLDecodeError as err:
-        raise PipfileError(f"{path}: wanted TOML, found {str(err)[:1].lower()}{str(err)[1:]}; mend that line") from err
-    except IsADirectoryError as err:
-        raise PipfileError(f"{path}: wanted a file, found a folder of that name; rename it") from err
+    except ValueError as err:
+        raise PipfileError(f"{path}: wanted TOML, found {without_secrets(str(err))}; mend that line") from err
+    except NotAFileError as err:
+        raise PipfileError(f"{path}: wanted a file, found a {err.what} of that name; rename it") from err
 
 
 def _sections(data: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -103,15 +130,20 @@ def _sections(data: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Mappin
         if name in NO_PACKAGES:
             continue
         if not isinstance(table, dict):
-            raise PipfileError(f"{path}: wanted a table [{name}], found {table!r}; move it below [packages]")
+            found = quoted(table)
+            raise PipfileError(f"{path}: wanted a table [{name}], found {found}; move it below [packages]")
         yield name, table
 
 
 def _declared(spelled: str, wanted: object, *, section: str, file: Path, line: int) -> Declared:
     problem = None
+    wanted = all_without_secrets(wanted)
     entry = wanted if isinstance(wanted, dict) else {"version": wanted}
     source, address = source_of(entry)
     version = entry.get("version", "*")
+    wrong = unusable(spelled, entry)
+    if wrong is not None:
+        raise PipfileError(f"{file}:{line}: {wrong}; mend or remove that line")
     if not isinstance(version, str):
         raise PipfileError(
             f'{file}:{line}: wanted a version of {spelled!r} in quotes, found {version!r}; write "{version}" or "*"'
@@ -153,7 +185,7 @@ def _lines_of_entries(text: str) -> dict[tuple[str, str], int]:
             if len(table) > 1:
                 found.setdefault((table[0], table[1]), number)
         elif key and len(table) == 1:
-            found.setdefault((table[0], next(name for name in key.group("double", "single", "bare") if name)), number)
+            found.setdefault((table[0], next(filter(None, key.group("double", "single", "bare")), "")), number)
     return found
 
 

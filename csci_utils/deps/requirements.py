@@ -6,14 +6,18 @@ import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, urldefrag, urlsplit
+from urllib.parse import parse_qs, urldefrag, urlsplit, urlunsplit
 
 from csci_utils.deps.entries import as_extras
 from csci_utils.deps.errors import RequirementsError
 from csci_utils.deps.facts import VCS, Declared, Source, normal_name
+from csci_utils.deps.files import NotAFileError, read_file
+from csci_utils.deps.text import quoted, without_secrets
 
 SECTION = "requirements"
 
+_FROM_INDEX: tuple[Source, str | None, str | None, str] = ("index", None, None, "")
+_NAMED = re.compile(r"[\w.-]+\s*(\[[^\]]*\])?\s*@\s")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _OPTION = re.compile(r"(?P<option>-[a-zA-Z]|--[a-z-]+)(?:\s*=\s*|\s+|(?<=^-[a-zA-Z])|$)(?P<value>.*)")
 _TRAILING_OPTIONS = re.compile(r"\s+--(hash|global-option|config-settings|install-option)\b.*")
@@ -36,17 +40,26 @@ def _read(path: Path, *, seen: set[Path]) -> Iterator[Declared]:
     if path.resolve() in seen:  # two files may name each other
         return
     seen.add(path.resolve())
-    for line, text in _logical_lines(_decoded(path.read_bytes())):
+    for line, text in _logical_lines(_decoded(_read_file(path))):
         option = _OPTION.fullmatch(text)
         if option is None:
             yield _declared(text, file=path, line=line, editable=False)
         elif option["option"] in ("-e", "--editable"):
             yield _declared(option["value"].strip(), file=path, line=line, editable=True)
         elif option["option"] in ("-r", "--requirement"):
-            other = path.parent / option["value"].strip()
+            name = option["value"].strip()
+            other = path.parent / name
             if not other.is_file():
-                raise RequirementsError(f"{path}:{line}: wanted the file {other}, found none; mend or remove the line")
+                what = f"wanted the file {without_secrets(name)} beside it, found none; mend or remove the line"
+                raise RequirementsError(f"{path}:{line}: {what}")
             yield from _read(other, seen=seen)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except NotAFileError as err:
+        raise RequirementsError(f"{path}: wanted a file, found a {err.what} of that name; rename it") from err
 
 
 def _decoded(raw: bytes) -> str:
@@ -79,18 +92,14 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _declared(text: str, *, file: Path, line: int, editable: bool) -> Declared:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    text = _TRAILING_OPTIONS.sub("", text).strip()
+    text = without_secrets(_TRAILING_OPTIONS.sub("", text).strip())
     try:
         found = Requirement(text)
-    except InvalidRequirement as err:
-        if editable or _looks_like_address(text):
+        source, address, ref, _ = _taken_apart(found.url) if found.url else _FROM_INDEX
+    except ValueError as err:  # what is no requirement, and addresses that are none
+        if isinstance(err, InvalidRequirement) and (editable or _looks_like_address(text)) and not _NAMED.match(text):
             return _of_address(text, file=file, line=line, editable=editable)
-        what = f"wanted a requirement, found {text!r}; mend or remove the line"
-        raise RequirementsError(f"{file}:{line}: {what}") from err
-    source: Source = "index"
-    address = ref = None
-    if found.url:
-        source, address, ref = _taken_apart(found.url)
+        raise _no_requirement(text, file, line) from err
     return Declared(
         name=normal_name(found.name),
         spelled=found.name,
@@ -113,13 +122,15 @@ def _looks_like_address(text: str) -> bool:
 
 def _of_address(text: str, *, file: Path, line: int, editable: bool) -> Declared:
     """Read a line that is an address: its name is that of its fragment, of the archive, or of the last folder."""
-    text, _, marker = text.partition(" ;")
-    address, fragment = urldefrag(text.strip())
-    source, plain, ref = _taken_apart(address)
-    extras = re.search(r"\[([^\]]*)\]$", plain)
-    plain = plain[: extras.start()] if extras else plain
+    address, _, marker = text.partition(" ;")
+    try:
+        source, plain, ref, fragment = _taken_apart(address.strip())
+        extras = re.search(r"\[([^\]]*)\]$", plain)
+        plain = plain[: extras.start()] if extras else plain
+        last = PurePosixPath(urlsplit(plain).path.rstrip("/")).name
+    except ValueError as err:
+        raise _no_requirement(text, file, line) from err
     egg = parse_qs(fragment).get("egg", [""])[0]
-    last = PurePosixPath(urlsplit(plain).path.rstrip("/")).name
     archive = _ARCHIVE.fullmatch(last)
     if source == "path" and last in ("", ".", ".."):
         last = (file.parent / plain).resolve().name
@@ -139,11 +150,27 @@ def _of_address(text: str, *, file: Path, line: int, editable: bool) -> Declared
     )
 
 
-def _taken_apart(address: str) -> tuple[Source, str, str | None]:
-    """Tell a repository (`git+https://host/x@ref`) from a URL and a path."""
+def _no_requirement(text: str, file: Path, line: int) -> RequirementsError:
+    return RequirementsError(f"{file}:{line}: wanted a requirement, found {quoted(text)}; mend or remove the line")
+
+
+def _taken_apart(address: str) -> tuple[Source, str, str | None, str]:
+    """Tell a repository (`git+https://host/x@ref#fragment`) from a URL and a path.
+
+    Returns:
+        Where it comes from, the address, the branch, tag or commit (which may hold a slash), and the fragment.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    if not address.isprintable():
+        raise ValueError("an address with control characters")
+    address, fragment = urldefrag(address)
     kind, plus, rest = address.partition("+")
     for vcs in VCS:
         if plus and kind == vcs:
-            head, at, ref = rest.rpartition("@")
-            return (vcs, head, ref) if at and "/" not in ref and "://" in head else (vcs, rest, None)
-    return ("url" if "://" in address and not address.startswith("file:") else "path"), address, None
+            parts = urlsplit(rest)
+            path, at, ref = parts.path.rpartition("@") if parts.scheme else ("", "", parts.path)
+            return vcs, urlunsplit(parts._replace(path=path if at else ref)), (at and ref) or None, fragment
+    is_url = "://" in address and not address.startswith("file:")
+    return "url" if is_url else "path", address, None, fragment

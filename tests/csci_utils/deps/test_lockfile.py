@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -50,11 +51,20 @@ def test_a_lock_that_pipenv_digested_is_in_step(project, tmp_path):
     assert in_step(lock, read_pipfile(other)) is not changed
 
 
-@pytest.mark.parametrize("table", ["scripts = 3", "pipenv = 3", "[scripts]\nx = 3", '[[source]]\nname = "x"'])
-def test_a_pipfile_that_pipenv_cannot_count_is_one_sentence(table, tmp_path):
+@pytest.mark.parametrize(
+    ("table", "blamed"),
+    [
+        ("scripts = 3", "scripts"),
+        ("pipenv = 3", "pipenv"),
+        ("[scripts]\nx = 3\n[requires]\npython_version = '3.11'", "scripts"),
+        ("[[source]]\nname = 'x'", "source"),
+        ("[packages]\nx = {extras = 3}\n[scripts]\nx = 'y'", "packages"),
+    ],
+)
+def test_a_pipfile_that_pipenv_cannot_count_is_one_sentence(table, blamed, tmp_path):
     lock = read_lock(PROJECTS / "pymisp" / "Pipfile.lock")
     (tmp_path / "Pipfile").write_text(f"{table}\n")
-    with pytest.raises(PipfileError, match=r"Pipfile: wanted .*\[(scripts|pipenv|source)\] as pipenv reads them"):
+    with pytest.raises(PipfileError, match=rf"Pipfile: wanted \[{blamed}\] as pipenv reads it, found what it does not"):
         in_step(lock, read_pipfile(tmp_path / "Pipfile"))
 
 
@@ -81,8 +91,21 @@ def test_this_projects_lock_is_in_step():
         (b'{"_meta": {"pipfile-spec": 7}}', "specification 6, found 7"),
         (b'{"_meta": {"pipfile-spec": 6}, "default": []}', r"wanted entries in 'default', found \[\]"),
         (b'{"_meta": {"pipfile-spec": 6}, "default": {"six": "==1"}}', "wanted entries in 'default', found"),
+        (
+            b'{"_meta": {"pipfile-spec": 6}, "default": {"six": "https://bob:PW@h"}}',
+            r"found {'six': 'https://\*\*\*@h'}",
+        ),
+        (
+            b'{"_meta": {"pipfile-spec": 6}, "default": {" ": {}}}',
+            "default: wanted the name of a distribution, found ' '",
+        ),
+        (
+            b'{"_meta": {"pipfile-spec": 6}, "default": {"six": {"path": "a\\u0000b"}}}',
+            "wanted an address of six, found",
+        ),
+        (b"[" * 100_000, "wanted JSON, found it nested too deeply"),
     ],
-    ids=["cut", "encoding", "list", "no-meta", "old", "newer", "no-table", "no-entry"],
+    ids=["cut", "encoding", "list", "no-meta", "old", "newer", "no-table", "no-entry", "secret", "name", "nul", "deep"],
 )
 def test_a_broken_lock_is_one_sentence(tmp_path, text, match):
     path = tmp_path / "Pipfile.lock"
@@ -90,6 +113,16 @@ def test_a_broken_lock_is_one_sentence(tmp_path, text, match):
     with pytest.raises(LockfileError, match=match) as caught:
         read_lock(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_list_of_hashes_counts_as_none(tmp_path):
+    assert read_lock(lock_of(tmp_path, default={"six": {"version": "==1", "hashes": 5}})).entries[0].hashes == 0
+
+
+def test_a_pipe_of_that_name_is_no_lock(tmp_path):
+    os.mkfifo(tmp_path / "Pipfile.lock")
+    with pytest.raises(LockfileError, match="wanted a file, found a pipe of that name; rename it"):
+        read_lock(tmp_path / "Pipfile.lock")
 
 
 def test_a_marker_that_nothing_can_compare_is_kept_as_it_stands(tmp_path):

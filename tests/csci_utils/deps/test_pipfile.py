@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from csci_utils.deps.errors import PipfileError
@@ -108,8 +110,15 @@ def test_an_entry_that_cannot_be_compared_says_so(tmp_path, text, problem):
         (b"packages = 3\n", r"wanted a table \[packages\], found 3"),
         (b"six = '*'\n[packages]\n", r"wanted a table \[six\], found '\*'; move it"),
         (b"requires = '3.11'\n", r"wanted a table \[requires\], found '3.11'"),
+        (
+            b"url = 'https://bob:PW@host/simple'\n",
+            r"wanted a table \[url\], found 'https://\*\*\*@host/simple'; move it",
+        ),
+        (b"[packages]\n'' = '*'\n", "Pipfile:2: wanted the name of a distribution, found ''; mend"),
+        (b'[packages]\nsix = {path = "a\\u0000b"}\n', r"Pipfile:2: wanted an address of six, found 'a\\x00b'; mend"),
+        (b"x = " + b"[" * 5000, "wanted TOML, found values that are nested too deeply"),
     ],
-    ids=["toml", "twice", "encoding", "number", "no-table", "outside", "requires"],
+    ids=["toml", "twice", "encoding", "number", "no-table", "outside", "requires", "secret", "no-name", "nul", "deep"],
 )
 def test_a_broken_pipfile_is_one_sentence(tmp_path, text, match):
     with pytest.raises(PipfileError, match=match) as caught:
@@ -120,6 +129,18 @@ def test_a_broken_pipfile_is_one_sentence(tmp_path, text, match):
 def test_a_folder_of_that_name_is_no_pipfile(tmp_path):
     (tmp_path / "Pipfile").mkdir()
     with pytest.raises(PipfileError, match="wanted a file, found a folder"):
+        read_pipfile(tmp_path / "Pipfile")
+
+
+@pytest.mark.parametrize("key", ["subdirectory", "no_binary", "skip_resolver", "name", "pip_args", "hashes"])
+def test_every_key_that_pipenv_knows_makes_an_entry(tmp_path, key):
+    (found,) = declared(tmp_path, f"[packages]\nsix = {{{key} = 'x'}}\n").values()
+    assert found.problem is None
+
+
+def test_a_pipe_of_that_name_is_no_pipfile(tmp_path):
+    os.mkfifo(tmp_path / "Pipfile")
+    with pytest.raises(PipfileError, match="wanted a file, found a pipe of that name; rename it"):
         read_pipfile(tmp_path / "Pipfile")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from csci_utils.deps.errors import RequirementsError
@@ -43,6 +45,22 @@ def test_an_address_is_taken_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("line", "address", "ref"),
+    [
+        ("git+https://host/x.git@feature/y#egg=x&subdirectory=z", "https://host/x.git", "feature/y"),
+        ("x @ git+https://host/x.git@v1#subdirectory=z", "https://host/x.git", "v1"),
+        ("x @ git+ssh://git@host/x.git", "ssh://git@host/x.git", None),
+        ("git+https://host/@scope/x.git", "https://host/", "scope/x.git"),  # as pip splits it
+        ("git+file:///some/x@v1", "file:///some/x", "v1"),
+        ("x @ https://host/x.zip#sha256=0", "https://host/x.zip", None),
+    ],
+)
+def test_a_branch_may_hold_a_slash_and_a_fragment_is_no_part_of_it(tmp_path, line, address, ref):
+    (found,) = read(tmp_path, f"{line}\n")
+    assert (found.address, found.ref) == (address, ref)
+
+
+@pytest.mark.parametrize(
     "line", ["--index-url https://registry.invalid", "-i x", "-c constraints.txt", "--pre", "-f x"]
 )
 def test_options_and_constraints_declare_nothing(tmp_path, line):
@@ -75,9 +93,21 @@ def test_odd_encodings_are_read(tmp_path, encoding):
     [
         ("six = 1", r"requirements.txt:2: wanted a requirement, found 'six = 1'; mend or remove"),
         ("<html>", "wanted a requirement, found '<html>'"),
-        ("-r gone.txt", r"requirements.txt:2: wanted the file .*gone.txt, found none"),
+        ("https://[::1", r"requirements.txt:2: wanted a requirement, found 'https://\[::1'"),
+        ("-e git+https://[::1/x", "wanted a requirement, found 'git"),
+        ("-e ./a\0b", "wanted a requirement, found './a"),
+        ("six @ https://bob:PW@host/x.zip ; oo", r"found 'six @ https://\*\*\*@host/x.zip ; oo'"),
+        ("-r pipe.txt", "wanted the file pipe.txt beside it, found none"),
+        ("-r gone.txt", r"requirements.txt:2: wanted the file gone.txt beside it, found none"),
     ],
 )
 def test_what_is_no_requirement_is_one_sentence(tmp_path, line, match):
+    os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(RequirementsError, match=match):
         read(tmp_path, f"flask\n{line}\n")
+
+
+def test_a_pipe_of_that_name_is_no_requirements_file(tmp_path):
+    os.mkfifo(tmp_path / "requirements.txt")
+    with pytest.raises(RequirementsError, match="wanted a file, found a pipe of that name; rename it"):
+        read_requirements(tmp_path / "requirements.txt")
