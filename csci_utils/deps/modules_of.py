@@ -7,11 +7,88 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from csci_utils.deps.aliases import ALIASES
 from csci_utils.deps.facts import Environment, normal_name
 
 _STUBS_OF_PYTHON = frozenset({"_typeshed", "__main__"})
 _LIKELY = ("{}", "python-{}", "{}-python", "py{}", "py-{}", "{}-py", "{}-client")
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "attr": ("attrs",),
+    "bs4": ("beautifulsoup4",),
+    "bson": ("pymongo",),
+    "Crypto": ("pycryptodome",),
+    "Cryptodome": ("pycryptodomex",),
+    "cairo": ("pycairo",),
+    "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "dateutil": ("python-dateutil",),
+    "distutils": ("setuptools",),
+    "django_filters": ("django-filter",),
+    "dns": ("dnspython",),
+    "docx": ("python-docx",),
+    "dotenv": ("python-dotenv",),
+    "factory": ("factory-boy",),
+    "faiss": ("faiss-cpu", "faiss-gpu"),
+    "fitz": ("pymupdf",),
+    "git": ("gitpython",),
+    "github": ("pygithub",),
+    "gitlab": ("python-gitlab",),
+    "gi": ("pygobject",),
+    "google.protobuf": ("protobuf",),
+    "googleapiclient": ("google-api-python-client",),
+    "grpc": ("grpcio",),
+    "grpc_status": ("grpcio-status",),
+    "jose": ("python-jose",),
+    "jwt": ("pyjwt",),
+    "kafka": ("kafka-python",),
+    "ldap": ("python-ldap",),
+    "Levenshtein": ("levenshtein", "python-levenshtein"),
+    "magic": ("python-magic",),
+    "memcache": ("python-memcached",),
+    "mpl_toolkits": ("matplotlib",),
+    "multipart": ("python-multipart",),
+    "MySQLdb": ("mysqlclient",),
+    "nacl": ("pynacl",),
+    "odf": ("odfpy",),
+    "OpenSSL": ("pyopenssl",),
+    "OpenGL": ("pyopengl",),
+    "osgeo": ("gdal",),
+    "PIL": ("pillow",),
+    "pdfminer": ("pdfminer-six",),
+    "pkg_resources": ("setuptools",),
+    "pptx": ("python-pptx",),
+    "psycopg2": ("psycopg2", "psycopg2-binary"),
+    "pylab": ("matplotlib",),
+    "pynvml": ("nvidia-ml-py", "pynvml"),
+    "pythoncom": ("pywin32",),
+    "pywintypes": ("pywin32",),
+    "rest_framework": ("djangorestframework",),
+    "ruamel.yaml": ("ruamel-yaml",),
+    "serial": ("pyserial",),
+    "skimage": ("scikit-image",),
+    "sklearn": ("scikit-learn",),
+    "slugify": ("python-slugify",),
+    "snappy": ("python-snappy",),
+    "socks": ("pysocks",),
+    "speech_recognition": ("speechrecognition",),
+    "telegram": ("python-telegram-bot",),
+    "umap": ("umap-learn",),
+    "usb": ("pyusb",),
+    "websocket": ("websocket-client",),
+    "win32api": ("pywin32",),
+    "win32con": ("pywin32",),
+    "win32com": ("pywin32",),
+    "wx": ("wxpython",),
+    "xdist": ("pytest-xdist",),
+    "Xlib": ("python-xlib",),
+    "yaml": ("pyyaml",),
+    "zmq": ("pyzmq",),
+    "_pytest": ("pytest",),
+    "_cffi_backend": ("cffi",),
+}
+"""What is known where no environment tells, each use of it a guess: by dotted name, as an import spells it.
+
+Several may bring the same. Names that follow from each other (`python-x`, `pyx`, dashes for dots) need no entry.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

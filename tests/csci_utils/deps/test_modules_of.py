@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from csci_utils.deps.facts import Distribution, Environment
-from csci_utils.deps.modules_of import Brought, Modules
+from csci_utils.deps.facts import Distribution, Environment, normal_name
+from csci_utils.deps.modules_of import ALIASES, Brought, Modules
 
 
 def modules(installed=None, *, named=None, expected=(), stdlib=None):
@@ -83,9 +83,6 @@ def test_without_an_environment_names_are_guessed(module, expected, by):
 
 
 def test_every_known_name_is_in_normal_form():
-    from csci_utils.deps.aliases import ALIASES
-    from csci_utils.deps.facts import normal_name
-
     for module, by in ALIASES.items():
         assert by == tuple(dict.fromkeys(map(normal_name, by))), module
         assert all(part.isidentifier() for part in module.split("."))
