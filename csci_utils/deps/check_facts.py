@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from csci_utils.deps.facts import Declared, Environment, normal_name
 from csci_utils.deps.imports import Parsed, read_imports
 from csci_utils.deps.mentions import Mentions, read_words
 from csci_utils.deps.modules_of import Modules
+from csci_utils.deps.pipfile import wanted_python
 from csci_utils.deps.project import Project
 from csci_utils.deps.sources import Tree, read_tree
 
@@ -30,6 +32,8 @@ class Facts:
         parsed: what each source holds, by its path from the folder.
         declarations: what its declarations amount to.
         modules: from imports to distributions.
+        markers: all that conditions on Python and the platform are compared with: the environment's, else those of the
+            interpreter that runs this, at the version that the Pipfile wants.
     """
 
     project: Project
@@ -39,11 +43,7 @@ class Facts:
     parsed: Mapping[str, Parsed]
     declarations: Declarations
     modules: Modules
-
-    @property
-    def markers(self) -> Mapping[str, str]:
-        """What markers are compared with; what is not known is taken from the interpreter that runs this."""
-        return self.environment.markers if self.environment else {}
+    markers: Mapping[str, str]
 
     @property
     def itself(self) -> str | None:
@@ -73,7 +73,7 @@ class Facts:
             found |= {name: tuple(by) for name, by in brought_by(wanted, self.environment).items()}
         if self.declarations.itself is not None:
             for name in self.declarations.own:
-                found[name] = (self.declarations.itself.name, *found.get(name, ()))
+                found[name] = tuple(dict.fromkeys((self.declarations.itself.name, *found.get(name, ()))))
         return found
 
     @cached_property
@@ -109,7 +109,11 @@ class Facts:
         wanted = shlex.quote(f"{name}{said.specifier}" if said and said.source == "index" else name)
         if self.project.pipfile is not None:
             return f"pipenv install {'--dev ' if development else ''}{wanted}"
-        return f"write {wanted} into {'requirements-dev.txt' if development else 'requirements.txt'}"
+        return f"write {wanted} into {'requirements-dev.txt' if development else self._requirements}"
+
+    @property
+    def _requirements(self) -> str:
+        return self.project.requirements.name if self.project.requirements else "requirements.txt"
 
     def uninstall(self, entry: Declared) -> str:
         """Give the command that takes an entry back."""
@@ -118,10 +122,12 @@ class Facts:
         option = {"packages": "", DEVELOPMENT: "--dev "}.get(entry.section, f"--categories {entry.section} ")
         return f"pipenv uninstall {option}{shlex.quote(entry.spelled)}"
 
-    @property
-    def sync(self) -> str:
-        """Give the command that makes the environment what the lock says."""
-        return "pipenv sync --dev" if self.project.pipfile is not None else "pip install -r requirements.txt"
+    def sync(self, section: str) -> str:
+        """Give the command that makes the environment what the lock says, in one of its sections or the Pipfile's."""
+        if self.project.pipfile is None:
+            return f"pip install -r {shlex.quote(self._requirements)}"
+        known = section in ("packages", DEVELOPMENT, "default", "develop")
+        return "pipenv sync --dev" if known else f"pipenv sync --categories {shlex.quote(section)}"
 
 
 def read_facts(project: Project, environment: Environment | None) -> Facts:
@@ -136,9 +142,9 @@ def read_facts(project: Project, environment: Environment | None) -> Facts:
         RequirementsError: its requirements for developers cannot be read.
     """
     settings = read_settings(project.folder)
-    tree = read_tree(project.folder, settings)
+    tree = read_tree(project.folder, settings, roots=project.package.roots)
     declarations = declarations_of(project, environment)
-    markers = environment.markers if environment else {}
+    markers = _markers(project, environment)
     unknown = [each.name for each in environment.active().values() if not each.modules] if environment else []
     locked = [each.name for each in project.lock.entries] if project.lock else []
     expected = frozenset([*unknown, *locked, *declarations.all, *declarations.own])
@@ -150,4 +156,16 @@ def read_facts(project: Project, environment: Environment | None) -> Facts:
         parsed={each: read_imports(project.folder / each, markers=markers) for each in tree.sources},
         declarations=declarations,
         modules=Modules(environment=environment, named=settings.modules, expected=expected),
+        markers=markers,
     )
+
+
+def _markers(project: Project, environment: Environment | None) -> Mapping[str, str]:
+    from csci_utils.deps.tree import markers_of
+
+    found = markers_of(environment)
+    wanted = wanted_python(project.pipfile.requires) if project.pipfile else ""
+    if environment is not None or not re.fullmatch(r"\d+\.\d+(\.\d+)?", wanted):
+        return found
+    minor = ".".join(wanted.split(".")[:2])
+    return found | {"python_version": minor, "python_full_version": wanted if wanted != minor else f"{minor}.0"}

@@ -56,15 +56,24 @@ def _brought(facts: Facts, source: str, imported: Import) -> Iterator[Brought]:
         return
     for name in imported.names or (None,):
         whole = imported.module if name in (None, "*") else f"{imported.module}.{name}"
-        if facts.tree.has_module(whole):
+        if facts.tree.holds(whole) == "module":
             continue
         brought = facts.modules.bring(imported.module, name)
         if facts.itself in brought.by:
             continue
-        first = imported.module.partition(".")[0]
-        ours = facts.tree.has_module(first) or facts.tree.has_neighbour(imported.module, source)
-        if not ours or facts.is_expected(brought.by):  # a folder may be called like the library that it is about
+        if facts.is_expected(brought.by) or not _could_be_ours(facts, source, imported, whole, brought):
             yield brought
+
+
+def _could_be_ours(facts: Facts, source: str, imported: Import, whole: str, brought: Brought) -> bool:
+    """Tell whether an import may be of the project's own: a folder may be called like the library that it is about.
+
+    Of a folder without `__init__.py` and a library, Python takes the library, wherever it finds it.
+    """
+    near = facts.tree.holds_near(whole, source)
+    first = imported.module.partition(".")[0]
+    shared = near or facts.tree.holds(first) or facts.tree.holds_near(first, source)
+    return near == "module" or (shared is not None and brought.guessed)
 
 
 def check_uses(facts: Facts, uses: list[Use]) -> Iterator[Finding]:

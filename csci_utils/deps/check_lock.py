@@ -10,7 +10,9 @@ from csci_utils.deps.brought import applies
 from csci_utils.deps.check_facts import Facts
 from csci_utils.deps.declarations import DEVELOPMENT, installed_as
 from csci_utils.deps.facts import Declared, Lock, Locked
+from csci_utils.deps.files import read_file
 from csci_utils.deps.findings import Finding, finding
+from csci_utils.deps.pipfile import wanted_python
 
 _SECTIONS = {"packages": "default", DEVELOPMENT: "develop"}
 
@@ -68,7 +70,7 @@ def check_installed(facts: Facts) -> Iterator[Finding]:
                 file=entry.file,
                 line=entry.line,
                 sentence=f"it is declared, and not in the environment {facts.environment.prefix}",
-                mend=facts.sync,
+                mend=facts.sync(entry.section),
             )
     if facts.project.lock is not None:
         yield from _installed_otherwise(facts, facts.project.lock)
@@ -92,7 +94,7 @@ def _installed_otherwise(facts: Facts, lock: Lock) -> Iterator[Finding]:
                 file=lock.path,
                 line=_line_of(lock.path, name),
                 sentence=f"{entries[0].version} is locked, and {installed.version} is installed",
-                mend=facts.sync,
+                mend=facts.sync(entries[0].section),
             )
 
 
@@ -113,14 +115,14 @@ def check_pythons(facts: Facts) -> Iterator[Finding]:
     if version is not None and allowed is not None and not _may_be(version, allowed):
         file = project.package.files[-1]
         what = f"the package wants Python {allowed}, and the environment has {version}"
-        yield _python("environment", file=file, line=_line_of(file, allowed), what=what, mend=_anew(facts))
+        yield _other_python(file=file, line=_line_of(file, allowed), what=what, mend=_anew(facts, allowed))
 
 
 def _wanted_pythons(facts: Facts, allowed: str | None) -> Iterator[Finding]:
     """Compare what Pipfile and lock name with what the package allows, and the Pipfile's with the environment's."""
     project = facts.project
     assert project.pipfile is not None
-    wanted = _python_of(project.pipfile.requires)
+    wanted = wanted_python(project.pipfile.requires)
     file = project.pipfile.path
     line = _line_of(file, "python_full_version") or _line_of(file, "python_version")
     if wanted and allowed is not None and not _may_be(wanted, allowed):
@@ -130,8 +132,8 @@ def _wanted_pythons(facts: Facts, allowed: str | None) -> Iterator[Finding]:
     version = facts.environment.version if facts.environment else None
     if wanted and version and not f"{version}.".startswith(f"{wanted}.") and not f"{wanted}.".startswith(f"{version}."):
         what = f"the Pipfile wants Python {wanted}, and the environment has {version}"
-        yield _python("environment", file=file, line=line, what=what, mend=_anew(facts))
-    locked = _python_of(project.lock.requires) if project.lock else ""
+        yield _other_python(file=file, line=line, what=what, mend=_anew(facts, allowed))
+    locked = wanted_python(project.lock.requires) if project.lock else ""
     if project.lock and locked and locked != wanted:
         what = f"the lock was made for Python {locked}, and the Pipfile wants {wanted or 'none in particular'}"
         line = _line_of(project.lock.path, "python_full_version") or _line_of(project.lock.path, "python_version")
@@ -142,15 +144,20 @@ def _python(name: str, *, file: Path, line: int, what: str, mend: str) -> Findin
     return finding("python", name, file=file, line=line, sentence=what, mend=mend)
 
 
-def _anew(facts: Facts) -> str:
-    wanted = _python_of(facts.project.pipfile.requires) if facts.project.pipfile else ""
-    if facts.project.pipfile is None:
-        return "make the environment anew with another Python"
-    return f"pipenv --rm; pipenv --python {wanted or 'VERSION'} sync --dev"
+def _other_python(*, file: Path, line: int, what: str, mend: str) -> Finding:
+    return finding("python-installed", "environment", file=file, line=line, sentence=what, mend=mend)
 
 
-def _python_of(requires: Mapping[str, str]) -> str:
-    return requires.get("python_full_version") or requires.get("python_version") or ""
+def _anew(facts: Facts, allowed: str | None) -> str:
+    """Give the commands that make the environment anew, with a Python that Pipfile and package allow."""
+    pipfile = facts.project.pipfile
+    wanted = wanted_python(pipfile.requires) if pipfile else ""
+    fitting = [*([wanted] if wanted else []), *(f"3.{minor}" for minor in range(7, 30)), "2.7"]
+    version = next((each for each in fitting if allowed is None or _may_be(each, allowed)), "VERSION")
+    if pipfile is None:
+        return f"make the environment anew with Python {version}"
+    first = "write another version below [requires]; pipenv lock; " if wanted and version != wanted else ""
+    return f"{first}pipenv --rm; pipenv --python {version} sync --dev"
 
 
 def _specifier(text: str) -> str | None:
@@ -164,7 +171,7 @@ def _specifier(text: str) -> str | None:
 
 def _may_be(version: str, specifier: str) -> bool:
     """Tell whether a version fits, or one that it is the beginning of: `3.11` may be 3.11.4."""
-    candidates = [version] if version.count(".") >= 2 else [f"{version}.{micro}" for micro in (0, 99)]
+    candidates = [version] if version.count(".") >= 2 else [f"{version}.{micro}" for micro in range(100)]
     return any(_fits(each, specifier) for each in candidates)
 
 
@@ -186,7 +193,7 @@ def _line_of(file: Path, key: str) -> int:
 
 def _lines(file: Path) -> Mapping[str, int]:
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_file(file).decode("utf-8", "replace").splitlines()
     except OSError:
         return {}
     found: dict[str, int] = {}

@@ -14,7 +14,6 @@ reason = "the image starts it"                  # must be there
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -23,7 +22,9 @@ from typing import Any
 
 from csci_utils.deps.errors import SettingsError
 from csci_utils.deps.facts import normal_name
+from csci_utils.deps.files import NotAFileError, read_toml, shown
 from csci_utils.deps.findings import KINDS, Finding
+from csci_utils.deps.text import quoted, without_secrets
 
 _KEYS = ("development", "package", "modules", "exceptions")
 _EXCEPTION_KEYS = ("kind", "name", "file", "reason")
@@ -47,11 +48,10 @@ class Accepted:
 
     def covers(self, found: Finding, *, folder: Path) -> bool:
         """Tell whether a finding is meant."""
-        path = found.file.relative_to(folder) if found.file.is_relative_to(folder) else found.file
         return (
             self.kind in ("", found.kind)
             and self.name in ("", normal_name(found.name))
-            and (not self.file or fnmatch(path.as_posix(), self.file))
+            and (not self.file or fnmatch(shown(found.file, folder), self.file))
         )
 
 
@@ -82,11 +82,13 @@ def read_settings(folder: Path) -> CheckSettings:
     """
     path = folder / "pyproject.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = read_toml(path)
     except FileNotFoundError:
         return CheckSettings()
     except ValueError as err:  # TOML's and the encoding's errors are both one
-        raise SettingsError(f"{path}: wanted TOML, found {str(err)[:1].lower()}{str(err)[1:]}; mend that") from err
+        raise SettingsError(f"{path}: wanted TOML, found {without_secrets(str(err))}; mend that") from err
+    except NotAFileError as err:
+        raise SettingsError(f"{path}: wanted a file, found a {err.what} of that name; rename it") from err
     table = _table(_table(_table(data, "tool", path), "csci_utils", path), "deps", path)
     _refuse_unknown(table, _KEYS, path)
     return CheckSettings(
@@ -101,14 +103,14 @@ def read_settings(folder: Path) -> CheckSettings:
 def _table(data: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
     found = data.get(key, {})
     if not isinstance(found, dict):
-        raise SettingsError(f"{path}: wanted a table {key!r}, found {found!r}; see the head of check_settings.py")
+        raise SettingsError(f"{path}: wanted a table {key!r}, found {quoted(found)}; see the head of check_settings.py")
     return found
 
 
 def _list(data: Mapping[str, Any], key: str, path: Path) -> Sequence[Any]:
     found = data.get(key, [])
     if not isinstance(found, list):
-        raise SettingsError(f"{path}: wanted a list {key!r}, found {found!r}; put it into brackets")
+        raise SettingsError(f"{path}: wanted a list {key!r}, found {quoted(found)}; put it into brackets")
     return found
 
 
@@ -118,7 +120,7 @@ def _paths(data: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
 
 def _accepted(given: object, path: Path) -> Accepted:
     if not isinstance(given, dict) or not str(given.get("reason", "")).strip():
-        raise SettingsError(f"{path}: wanted exceptions with a reason each, found {given!r}; say why in `reason`")
+        raise SettingsError(f"{path}: wanted exceptions with a reason each, found {quoted(given)}; say why in `reason`")
     _refuse_unknown(given, _EXCEPTION_KEYS, path)
     texts = {key: str(given.get(key, "")) for key in _EXCEPTION_KEYS}
     if texts["kind"] and texts["kind"] not in KINDS:

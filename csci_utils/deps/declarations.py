@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from csci_utils.deps.brought import applies, requirement_of
 from csci_utils.deps.facts import Declared, Distribution, Environment, normal_name
+from csci_utils.deps.files import read_file
 from csci_utils.deps.project import Project
 from csci_utils.deps.requirements import read_requirements
 
@@ -70,7 +71,7 @@ def declarations_of(project: Project, environment: Environment | None) -> Declar
     declared = [*project.declared, *(_for_developers(project) if project.pipfile is None else ())]
     itself = next((each for each in declared if _is_itself(each, project)), None)
     others = [each for each in declared if not _is_itself(each, project)]
-    own = _own(project, itself.extras if itself else ()) or _own_as_installed(project, itself, environment)
+    own = {**_own_as_installed(project, itself, environment), **_own(project, itself.extras if itself else ())}
     package = _by_name((each for each in others if each.section != DEVELOPMENT), environment)
     return Declarations(
         package=package,
@@ -145,16 +146,25 @@ def _own(project: Project, extras: Iterable[str]) -> dict[str, Declared]:
 def _own_as_installed(
     project: Project, itself: Declared | None, environment: Environment | None
 ) -> dict[str, Declared]:
-    """Read it from the installed metadata, where the project's own files compute it."""
+    """Read from the installed metadata what the project's own files compute: all of it, or some of the extras."""
     installed = installed_as(itself, environment) if itself else None
     if itself is None or installed is None or environment is None:
         return {}
+    package = project.package
+    known = {normal_name(each) for each in package.extras} | ({""} if package.requires else set())
+    computed = {"", *itself.extras} - known
     found = {}
     for needed in filter(None, map(requirement_of, installed.requires)):
-        if any(applies(needed.marker, environment.markers, extra) for extra in ("", *itself.extras)):
+        if any(_is_of(needed, extra, environment) for extra in computed):
             file = project.package.files[-1] if project.package.files else project.folder
             found[normal_name(needed.name)] = _as_declared(needed, file=file, line=0)
     return found
+
+
+def _is_of(needed: Requirement, extra: str, environment: Environment) -> bool:
+    """Tell whether an extra brings a requirement; the empty one is the package itself."""
+    always = applies(needed.marker, environment.markers)
+    return always if not extra else not always and applies(needed.marker, environment.markers, extra)
 
 
 def _as_declared(needed: Requirement, *, file: Path, line: int) -> Declared:
@@ -174,7 +184,7 @@ def _place_of(name: str, project: Project) -> tuple[Path, int]:
     """Find the line of a file of the package that begins to name a requirement."""
     pattern = re.compile(rf"""(?:^|["'])\s*{re.escape(name)}\s*(?:$|[\[<>=!~;@(,"'])""")
     for file in reversed(project.package.files):
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_file(file).decode("utf-8", "replace").splitlines()
         for number, line in enumerate(lines, start=1):
             if pattern.search(line):
                 return file, number

@@ -14,6 +14,7 @@ from typing import Literal
 
 from csci_utils.deps.conditions import dotted, is_type_checking, truth_of
 from csci_utils.deps.errors import one_line
+from csci_utils.deps.files import TooLargeError, read_file
 
 Need = Literal["required", "typing", "optional"]
 
@@ -92,9 +93,9 @@ def read_imports(path: Path, *, markers: Mapping[str, str]) -> Parsed:
         markers: the environment's, by which branches for other Pythons and platforms are told; empty if unknown.
     """
     try:
-        if path.stat().st_size > LARGEST_SOURCE_BYTES:
-            return Parsed(problem=f"it is larger than {LARGEST_SOURCE_BYTES >> 20} MiB, so it was not read")
-        source = path.read_bytes()
+        source = read_file(path, largest_bytes=LARGEST_SOURCE_BYTES)
+    except TooLargeError:
+        return Parsed(problem=f"it is larger than {LARGEST_SOURCE_BYTES >> 20} MiB, so it was not read")
     except OSError as err:
         return Parsed(problem=f"it cannot be read: {err.strerror}")
     return parse_imports(source, markers=markers)
@@ -106,14 +107,15 @@ def parse_imports(source: bytes, *, markers: Mapping[str, str]) -> Parsed:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the source's own, such as an odd backslash
             tree = ast.parse(source)
+        found = list(_found_in(tree, markers))
     except SyntaxError as err:
         return Parsed(problem=one_line(err.msg), line=err.lineno or 0)
-    except (ValueError, MemoryError, RecursionError) as err:  # a NUL; nested too deep for the parser
+    except RecursionError:  # in the parser, or in a condition
+        return Parsed(problem="it is nested too deeply")
+    except (ValueError, MemoryError) as err:  # a NUL; what parsers of other Pythons raise
         return Parsed(problem=one_line(str(err)) or "it is nested too deeply")
-    imports: list[Import] = []
-    strings: set[str] = set()
-    for found in _found_in(tree, markers):
-        imports.append(found) if isinstance(found, Import) else strings.add(found)
+    imports = [each for each in found if isinstance(each, Import)]
+    strings = {each for each in found if isinstance(each, str)}
     return Parsed(imports=tuple(sorted(imports, key=lambda each: each.line)), strings=frozenset(strings))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import configparser
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from csci_utils.deps.facts import Environment, normal_name
+from csci_utils.deps.files import parse_toml, read_file, read_text
 
 LARGEST_FILE_BYTES = 2**20
 """Nobody writes a longer Makefile; a data file may have the suffix of a configuration."""
@@ -109,7 +109,7 @@ class Mentions:
         config = configparser.RawConfigParser(delimiters=("=",), strict=False)
         config.optionxform = str  # type: ignore[assignment,method-assign]  # names are compared as they are spelled
         try:
-            config.read_string(Path(found.path, "entry_points.txt").read_text(encoding="utf-8")) if found else None
+            config.read_string(read_text(Path(found.path, "entry_points.txt"))) if found else None
         except (OSError, ValueError, configparser.Error):
             return {}
         return {group: set(map(normal_name, config[group])) for group in config.sections()}
@@ -195,15 +195,13 @@ def _words_of_data(data: Any) -> Iterator[str]:
 
 def _toml(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        return parse_toml(text)
+    except ValueError:
         return {}
 
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        return read_file(path, largest_bytes=LARGEST_FILE_BYTES).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import configparser
-import tomllib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from csci_utils.deps.files import read_file, read_text, read_toml
+from csci_utils.deps.text import without_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class PackageMetadata:
         requires: its requirements, as PEP 508 writes them.
         extras: the requirements of each extra.
         files: those that said so.
+        roots: the folders, from the project's, that its modules are imported from: where its packages are looked for,
+            and what pytest puts on the path.
     """
 
     name: str | None = None
@@ -30,6 +35,7 @@ class PackageMetadata:
     requires: tuple[str, ...] = ()
     extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    roots: tuple[str, ...] = ()
 
 
 def read_package_metadata(folder: Path) -> PackageMetadata:
@@ -39,11 +45,13 @@ def read_package_metadata(folder: Path) -> PackageMetadata:
     """
     found: dict[str, Any] = {}
     files = []
-    for name, read in (("setup.py", _setup_py), ("setup.cfg", _setup_cfg), ("pyproject.toml", _pyproject)):
+    roots: list[str] = []
+    for name, read in _READERS.items():
         try:
             said = {key: value for key, value in read(folder / name).items() if value}
-        except (OSError, ValueError, SyntaxError, configparser.Error, RecursionError):
+        except (OSError, ValueError, SyntaxError, configparser.Error, RecursionError, MemoryError):
             continue
+        roots += said.pop("roots", ())
         if said:
             found |= said
             files.append(folder / name)
@@ -54,7 +62,15 @@ def read_package_metadata(folder: Path) -> PackageMetadata:
         requires=_texts(found.get("requires")),
         extras={str(k): _texts(v) for k, v in found["extras"].items()} if isinstance(found.get("extras"), dict) else {},
         files=tuple(files),
+        roots=tuple(dict.fromkeys(_below(roots))),
     )
+
+
+def _below(roots: list[str]) -> Iterator[str]:
+    """Give folders as paths from the project's, and leave out what lies elsewhere."""
+    for each in map(PurePosixPath, roots):
+        if not each.is_absolute() and ".." not in each.parts:
+            yield str(each)
 
 
 def _text(value: object) -> str | None:
@@ -64,11 +80,13 @@ def _text(value: object) -> str | None:
 def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.splitlines()
-    return tuple(str(each).strip() for each in value if str(each).strip()) if isinstance(value, (list, tuple)) else ()
+    texts = [without_secrets(str(each).strip()) for each in value] if isinstance(value, (list, tuple)) else []
+    return tuple(filter(None, texts))
 
 
 def _pyproject(path: Path) -> dict[str, Any]:
-    project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+    data = read_toml(path)
+    project = data.get("project", {})
     keys = {
         "name": "name",
         "requires-python": "requires_python",
@@ -76,12 +94,44 @@ def _pyproject(path: Path) -> dict[str, Any]:
         "dependencies": "requires",
         "optional-dependencies": "extras",
     }
-    return {ours: project.get(theirs) for theirs, ours in keys.items()} if isinstance(project, dict) else {}
+    said = {ours: project.get(theirs) for theirs, ours in keys.items()} if isinstance(project, dict) else {}
+    return said | {"roots": list(_roots_in_pyproject(data))}
+
+
+def _roots_in_pyproject(data: Mapping[str, Any]) -> Iterator[str]:
+    tool = data.get("tool")
+    yield from _texts(_dug(tool, "setuptools", "packages", "find", "where"))
+    yield from _package_dirs(_dug(tool, "setuptools", "package-dir"))
+    for table in (_dug(tool, "pytest", "ini_options"), _dug(tool, "pytest")):
+        given = _dug(table, "pythonpath")
+        yield from given.split() if isinstance(given, str) else _texts(given)
+    packages = _dug(tool, "poetry", "packages")
+    for each in packages if isinstance(packages, list) else ():
+        yield from _texts([_dug(each, "from") or ""])
+    for each in _texts(_dug(tool, "hatch", "build", "targets", "wheel", "packages")):
+        yield str(PurePosixPath(each).parent)
+
+
+def _dug(data: Any, *keys: str) -> Any:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _package_dirs(given: Any) -> Iterator[str]:
+    """Give the roots that `package_dir` names: the one of all packages, or the folder above a package of that name."""
+    for name, folder in given.items() if isinstance(given, dict) else ():
+        if not name:
+            yield str(folder)
+        elif PurePosixPath(str(folder)).parts[-1:] == (str(name),):
+            yield str(PurePosixPath(str(folder)).parent)
 
 
 def _setup_cfg(path: Path) -> dict[str, Any]:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read_string(path.read_text(encoding="utf-8"))
+    config = _config(path)
+    dirs = (each.partition("=") for each in config.get("options", "package_dir", fallback="").splitlines())
+    where = config.get("options.packages.find", "where", fallback="").split()
+    pythonpath = config.get("tool:pytest", "pythonpath", fallback="").split()
     extras = "options.extras_require"
     return {
         "name": config.get("metadata", "name", fallback=None),
@@ -89,12 +139,25 @@ def _setup_cfg(path: Path) -> dict[str, Any]:
         "classifiers": config.get("metadata", "classifiers", fallback=None),
         "requires": config.get("options", "install_requires", fallback=None),
         "extras": {key: config.get(extras, key) for key in config[extras]} if config.has_section(extras) else None,
+        "roots": [*_package_dirs({name.strip(): each.strip() for name, _, each in dirs if each}), *where, *pythonpath],
     }
+
+
+def _pytest_ini(path: Path) -> dict[str, Any]:
+    return {"roots": _config(path).get("pytest", "pythonpath", fallback="").split()}
+
+
+def _config(path: Path) -> configparser.ConfigParser:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(read_text(path))
+    return config
 
 
 def _setup_py(path: Path) -> dict[str, Any]:
     """Read the literal arguments of `setup(...)`, and those that are names of literals."""
-    tree = ast.parse(path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the source's own, such as an odd backslash
+        tree = ast.parse(read_file(path))
     literals: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     for node in ast.walk(tree):
@@ -109,14 +172,16 @@ def _setup_py(path: Path) -> dict[str, Any]:
         "classifiers": "classifiers",
         "install_requires": "requires",
         "extras_require": "extras",
+        "package_dir": "package_dir",
     }
-    return {
+    said = {
         ours: literals.get(arguments[theirs].id)
         if isinstance(arguments[theirs], ast.Name)
         else _literal(arguments[theirs])
         for theirs, ours in keys.items()
         if theirs in arguments
     }
+    return said | {"roots": list(_package_dirs(said.pop("package_dir", None)))}
 
 
 def _literal(node: ast.expr) -> Any:
@@ -124,3 +189,12 @@ def _literal(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
         return None
+
+
+_READERS = {
+    "setup.py": _setup_py,
+    "setup.cfg": _setup_cfg,
+    "pyproject.toml": _pyproject,
+    "pytest.ini": _pytest_ini,
+    "tox.ini": _pytest_ini,
+}

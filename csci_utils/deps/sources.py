@@ -1,7 +1,8 @@
 """The files of a project: its sources, package apart from what only developers need, and what else names tools.
 
 In a git repository those are the files that git tracks or would track; elsewhere all below the folder, without what is
-known to be made (environments, caches, `node_modules`, builds). Links to folders are not followed.
+known to be made (environments, caches, `node_modules`, builds). What a link to a folder leads to can be imported by the
+link's name, and is not read.
 """
 
 from __future__ import annotations
@@ -18,14 +19,21 @@ from typing import Literal
 from csci_utils.deps.check_settings import CheckSettings
 
 Part = Literal["package", "development", "build"]
+Held = Literal["module", "namespace"]
 
 _MADE = {
     *(".git", ".hg", ".svn", ".bzr", "__pycache__", "node_modules", "site-packages", "build", "dist", "__pypackages__"),
     *(".venv", "venv", "env", ".env", "virtualenv", ".tox", ".nox", ".eggs", ".direnv", ".pipenv"),
     *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".cache"),
 }
-_DEVELOPMENT_FOLDERS = re.compile(r"\..*|tests?|testing|bench(marks?)?|docs?|examples?")
-_DEVELOPMENT_FILES = re.compile(r"conftest\.py|test_.*\.py|.*_tests?\.py|tests\.py|noxfile\.py")
+_NEVER_OURS = {"site-packages", "node_modules", "__pypackages__"}
+_DEVELOPMENT_FOLDERS = re.compile(r"\..*|(.+[-_])?tests?([-_].+)?|testing|e2e|bench(marks?)?|docs?|examples?")
+_DEVELOPMENT_FILES = re.compile(r"conftest\.py|test_.*\.py|.*_tests?\.py|tests\.py|(nox|fab|locust)file\.py|dodo\.py")
+_TOOL_FOLDERS = frozenset({"scripts", "script", "tools", "ci"})
+"""For developers where they lie beside the package; in a package they are its own."""
+_TOOL_FILES = frozenset({"tasks.py"})
+_TEST = re.compile(r"(test_)?(?P<of>.+?)(_tests?)?\.py")
+_ROOTS = (".", "src", "lib")
 _GIT_TIMEOUT_S = 30.0
 
 
@@ -37,12 +45,16 @@ class Tree:
         folder: absolute.
         files: their paths from there, with `/`, sorted.
         settings: what the project says about them.
+        roots: folders that modules are imported from, besides the project's, `src` and `lib`.
+        links: those of its paths that lead to a folder elsewhere.
         remarks: what the user should know, one sentence each.
     """
 
     folder: Path
     files: tuple[str, ...]
     settings: CheckSettings
+    roots: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @cached_property
@@ -52,15 +64,28 @@ class Tree:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return frozenset(self.sources)
+        compiled = (each for each in self.files if each.endswith((".pyi", ".pyx")))
+        return frozenset([*self.sources, *(f"{each.rpartition('.')[0]}.py" for each in compiled)])
 
     @cached_property
     def _folders(self) -> frozenset[str]:
         return frozenset(str(parent) for each in self.sources for parent in PurePosixPath(each).parents)
 
     @cached_property
-    def _test_roots(self) -> frozenset[str]:
-        return frozenset(self.root_of(each) for each in self.sources if self.part_of(each) == "development")
+    def _all_roots(self) -> frozenset[str]:
+        return frozenset(map(self.root_of, self.sources))
+
+    @cached_property
+    def _by_folder(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for path in map(PurePosixPath, self.sources):
+            found.setdefault(str(path.parent), set()).add(path.name)
+        return found
+
+    @cached_property
+    def _test_folders(self) -> frozenset[str]:
+        """Folders of whatever name that hold more tests than other modules, and none of what is tested."""
+        return frozenset(folder for folder, names in self._by_folder.items() if folder != "." and _are_tests(names))
 
     def part_of(self, source: str) -> Part:
         """Tell whether a source belongs to the package, is for developers, or builds the package."""
@@ -69,8 +94,18 @@ class Tree:
         if source == "setup.py":
             return "build"
         path = PurePosixPath(source)
-        by_name = _DEVELOPMENT_FILES.fullmatch(path.name) or any(map(_DEVELOPMENT_FOLDERS.fullmatch, path.parts[:-1]))
-        return "development" if by_name or _is_under(source, self.settings.development) else "package"
+        developers = (
+            _is_under(source, self.settings.development)
+            or source in _TOOL_FILES
+            or _DEVELOPMENT_FILES.fullmatch(path.name)
+            or any(map(_DEVELOPMENT_FOLDERS.fullmatch, path.parts[:-1]))
+            or any(str(each) in self._test_folders or self._holds_tools(each) for each in path.parents)
+        )
+        return "development" if developers else "package"
+
+    def _holds_tools(self, folder: PurePosixPath) -> bool:
+        above = str(folder.parent)
+        return folder.name in _TOOL_FOLDERS and (above == "." or above not in self._by_folder)
 
     def root_of(self, source: str) -> str:
         """Give the folder from which a source's own package is imported: the first one upwards that is none."""
@@ -79,36 +114,56 @@ class Tree:
             folder = folder.parent
         return str(folder)
 
-    def has_module(self, module: str) -> bool:
-        """Tell whether a dotted name is a module of the project, from its folder or from `src`."""
-        return any(self._leads(root, module) for root in (".", "src"))
+    def holds(self, module: str) -> Held | None:
+        """Tell whether a dotted name is a module of the project, or a namespace that libraries may share, or neither.
 
-    def has_neighbour(self, module: str, source: str) -> bool:
-        """Tell whether a source could import a module as one that lies beside it: as a script does, or a test.
-
-        Asked last, since a folder's name may be that of a library (`plugins/flask/`).
+        It is looked for where the project's own modules are: in its folder, in `src`, in `lib`, in `roots`.
         """
-        roots = {self.root_of(source)}
-        if self.part_of(source) == "development":
-            roots |= self._test_roots
-        first = module.partition(".")[0]
-        return any(_join(root, first) in self._folders or _join(root, f"{first}.py") in self._known for root in roots)
+        return self._found(module, dict.fromkeys((*_ROOTS, *self.roots)))
 
-    def _leads(self, root: str, module: str) -> bool:
+    def holds_near(self, module: str, source: str) -> Held | None:
+        """Tell the same of a module that a source could import since it lies beside it or above, as scripts do.
+
+        Tests may reach any module: their configuration can put every folder on the path. Asked last, since a folder's
+        name may be that of a library (`plugins/flask/`).
+        """
+        root = PurePosixPath(self.root_of(source))
+        roots = [str(each) for each in (root, *root.parents)]
+        return self._found(module, [*roots, *self._all_roots] if self.part_of(source) == "development" else roots)
+
+    def _found(self, module: str, roots: Iterable[str]) -> Held | None:
+        found = {self._leads(root, module) for root in roots}
+        return "module" if "module" in found else "namespace" if "namespace" in found else None
+
+    def _leads(self, root: str, module: str) -> Held | None:
         """Follow a dotted name: any name below a package is its own; a namespace is shared with libraries."""
         path = root
         for part in module.split("."):
             path = _join(path, part)
-            if f"{path}.py" in self._known or f"{path}/__init__.py" in self._known:
-                return True
-            if path not in self._folders:
-                return False
-        return True
+            if self._is_file(f"{path}.py") or self._is_file(f"{path}/__init__.py"):
+                return "module"
+            if path not in self._folders and not self._is_linked(path):
+                return None
+        return "namespace"
+
+    def _is_file(self, name: str) -> bool:
+        return name in self._known or (_is_under(name, self.links) and (self.folder / name).is_file())
+
+    def _is_linked(self, folder: str) -> bool:
+        return _is_under(folder, self.links) and (self.folder / folder).is_dir()
 
 
-def read_tree(folder: Path, settings: CheckSettings) -> Tree:
-    """Find the files of a project; a folder below it with a Pipfile of its own is another project."""
-    names = sorted(_tracked(folder) or _walked(folder))
+def read_tree(folder: Path, settings: CheckSettings, *, roots: Iterable[str] = ()) -> Tree:
+    """Find the files of a project; a folder below it with a Pipfile of its own is another project.
+
+    Args:
+        folder: the project's.
+        settings: what the project says about its files.
+        roots: folders that its modules are imported from, as its package and pytest are told.
+    """
+    found = sorted(_tracked(folder) or _walked(folder))
+    names = [each for each in found if (folder / each).is_file()]  # git tracks a file that is gone, too
+    links = [each for each in found if (folder / each).is_dir() and (folder / each).is_symlink()]
     others = {str(PurePosixPath(each).parent) for each in names if each.endswith("/Pipfile")}
     theirs = [each for each in names if others and _is_under(each, others)]
     sources = {each for each in others if any(name.endswith(".py") and _is_under(name, [each]) for name in theirs)}
@@ -116,6 +171,8 @@ def read_tree(folder: Path, settings: CheckSettings) -> Tree:
         folder=folder,
         files=tuple(sorted({*names} - {*theirs})),
         settings=settings,
+        roots=tuple(roots),
+        links=tuple(each for each in links if not _is_under(each, others)),
         remarks=tuple(f"{folder / each} has a Pipfile of its own, so it is not looked at" for each in sorted(sources)),
     )
 
@@ -140,7 +197,9 @@ def _tracked(folder: Path) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     names = {os.fsdecode(each) for each in done.stdout.split(b"\0") if each}
-    return [each for each in names if (folder / each).is_file()]  # one that was deleted is still tracked
+    parents = {parent for each in names for parent in PurePosixPath(each).parents}
+    made = {str(each) for each in parents if each.name in _NEVER_OURS or (each.name and _is_environment(folder / each))}
+    return [each for each in names if not made or not _is_under(each, made)]
 
 
 def _walked(folder: Path) -> Iterator[str]:
@@ -150,11 +209,21 @@ def _walked(folder: Path) -> Iterator[str]:
             for each in folders
             if each not in _MADE
             and not each.endswith((".egg-info", ".dist-info"))
-            and not os.path.exists(os.path.join(path, each, "pyvenv.cfg"))
-            and not os.path.isdir(os.path.join(path, each, "conda-meta"))
+            and not _is_environment(Path(path, each))
         ]
-        for each in files:
+        for each in (*files, *(each for each in folders if os.path.islink(os.path.join(path, each)))):
             yield Path(path, each).relative_to(folder).as_posix()
+
+
+def _is_environment(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").exists() or (folder / "conda-meta").is_dir()
+
+
+def _are_tests(names: set[str]) -> bool:
+    tests = {each for each in names if re.fullmatch(r"test_.*\.py|.*_tests?\.py", each)}
+    modules = names - tests - {"__init__.py", "conftest.py"}
+    tested = {f"{match['of']}.py" for match in map(_TEST.fullmatch, tests) if match}
+    return len(tests) > len(modules) and not tested & modules
 
 
 def _is_under(name: str, folders: Iterable[str]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +116,24 @@ def test_what_is_declared_and_not_installed_is_told(project, tmp_path):
     assert only.sentence == f"it is declared, and not in the environment {tmp_path}/site"
 
 
+def test_what_other_pythons_and_platforms_import_is_no_matter_without_an_environment(project):
+    """The condition is judged by the Pipfile's Python, and by the platform that this runs on."""
+    source = (
+        "import flask, sys\nif sys.version_info < (3, 9):\n  import tomli\n"
+        "if sys.version_info >= (3, 10):\n  import yaml\nif sys.platform == 'odd':\n  import win32api\n"
+    )
+    write(project, {"app.py": source})
+    assert found(pythons(project, pipfile="3.9", lock="3.9")) == []
+    assert found(pythons(project, pipfile="3.8", lock="3.8")) == [("undeclared", "tomli")]
+    assert found(pythons(project, pipfile="3.10", lock="3.10")) == [("undeclared", "pyyaml")]
+
+
+def test_an_environment_that_cannot_be_asked_has_a_platform_all_the_same(project, environment):
+    write(project, {"app.py": "import flask, sys\nif sys.platform == 'odd':\n  import win32api\n"})
+    assert environment.markers == {}
+    assert found(project, environment) == []
+
+
 def test_what_is_for_another_platform_need_not_be_installed(project, tmp_path, environment):
     line = "pywin32 = {version = '*', sys_platform = \"== 'win32'\"}\n"
     write(project, {"Pipfile": PIPFILE.replace("\n\n", f"\n{line}\n")})
@@ -190,6 +210,9 @@ def pythons(folder, *, pipfile=None, lock=None, setup=None):
     [
         ({"pipfile": "3.11", "lock": "3.11", "setup": ">=3.9"}, []),
         ({"pipfile": "3.11", "lock": "3.11", "setup": ">=3.11.4"}, []),
+        ({"pipfile": "3.11", "lock": "3.11", "setup": "==3.11.7"}, []),
+        ({"pipfile": "3.11", "lock": "3.11", "setup": ">=3.11.2,<3.11.12"}, []),
+        ({"pipfile": "3.11", "lock": "3.11", "setup": "==3.12.7"}, ["requires"]),
         ({"pipfile": "3.8", "lock": "3.8", "setup": ">=3.9"}, ["requires"]),
         ({"pipfile": "3.11", "lock": "3.10"}, ["lock"]),
         ({"lock": "3.10"}, ["lock"]),
@@ -202,22 +225,27 @@ def test_pythons_that_exclude_each_other_break_ci(project, said, names):
     assert all(each.line for each in findings)
 
 
+ANEW = "pipenv --rm; pipenv --python {} sync --dev"
+
+
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("said", "sentence", "mend"),
     [
-        ({"pipfile": "2.7", "lock": "2.7"}, "the Pipfile wants Python 2.7, and the environment has 3."),
-        ({"setup": "<3"}, "the package wants Python <3, and the environment has 3."),
+        ({"pipfile": "2.7"}, "the Pipfile wants Python 2.7, and the environment has 3.11.4", ANEW.format("2.7")),
+        ({"setup": "<3"}, "the package wants Python <3, and the environment has 3.11.4", ANEW.format("2.7")),
+        ({"setup": ">=3.12"}, "the package wants Python >=3.12, and the environment has 3.11.4", ANEW.format("3.12")),
+        (
+            {"pipfile": "3.11", "setup": ">=3.12"},
+            "the package wants Python >=3.12, and the environment has 3.11.4",
+            f"write another version below [requires]; pipenv lock; {ANEW.format('3.12')}",
+        ),
     ],
 )
-def test_an_environment_of_another_python_is_found(project, tmp_path, said, sentence):
-    from csci_utils.deps.environments import place_of, read_environment
-
-    make_venv(tmp_path / "venv")
-    environment = read_environment(place_of(str(tmp_path / "venv")), modules=True)
-    findings = check(read_project(pythons(project, **said)), environment).findings
-    (only,) = [each for each in findings if each.kind == "python"]
-    assert only.name == "environment"
-    assert only.sentence.startswith(sentence)
+def test_an_environment_of_another_python_is_told_and_does_not_break_ci(project, environment, said, sentence, mend):
+    findings = check(read_project(pythons(project, **said)), replace(environment, version="3.11.4")).findings
+    (only,) = [each for each in findings if each.kind == "python-installed"]
+    assert (only.name, only.breaks_ci, only.sentence, only.mend) == ("environment", False, sentence, mend)
+    assert only.line
 
 
 def test_sources_that_do_not_parse_are_told_and_the_others_are_read(project, environment):
@@ -277,8 +305,47 @@ def test_the_projects_own_modules_are_no_libraries(project, environment):
         },
     )
     assert found(project, environment) == []
+    with_root = "[tool.pytest.ini_options]\npythonpath = ['odd/root']\n"
+    write(project, {"odd/root/mine.py": "", "app.py": "import flask, mine\n", "pyproject.toml": with_root})
+    assert found(project, environment) == []
     write(project, {"scripts/werkzeug.py": "", "scripts/run.py": "import werkzeug\n"})
     assert found(project, environment) == [("transitive", "werkzeug")]  # the name of a library that is locked
+
+
+def test_code_below_a_folder_is_the_projects_own(project, environment):
+    write(
+        project,
+        {
+            "backend/app/__init__.py": "import flask\n",
+            "backend/tests/test_app.py": "import pytest, app.views\n",
+            "lib/ours/__init__.py": "",
+            "libs/others/__init__.py": "",
+            "tests/test_ours.py": "import ours, others\n",
+        },
+    )
+    (project / "app.py").unlink()
+    for each in (None, environment):
+        assert found(project, each) == []
+
+
+def test_a_linked_package_is_the_projects_own(project, tmp_path, environment):
+    write(tmp_path / "shared", {"__init__.py": ""})
+    os.symlink(tmp_path / "shared", project / "ours")
+    write(project, {"app.py": "import flask, ours.deep\n"})
+    assert found(project, environment) == []
+
+
+@pytest.mark.parametrize("imported", ["import alembic", "from alembic import command", "import alembic.config"])
+def test_a_folder_that_is_no_package_hides_no_library(project, tmp_path, environment, imported):
+    """Python takes the library before a folder without `__init__.py`; without an environment there is none to see."""
+    write(project, {"alembic/env.py": "import flask\n", "app.py": f"import flask\n{imported}\n"})
+    assert found(project, environment) == []
+    environment = environment_with(tmp_path / "site", {"alembic": ["alembic/__init__.py"]})
+    assert found(project, environment) == [("undeclared", "alembic")]
+    write(project, {"app.py": "import flask\nimport alembic.env\n"})
+    assert found(project, environment) == []
+    write(project, {"alembic/__init__.py": "", "app.py": f"import flask\n{imported}\n"})
+    assert found(project, environment) == []
 
 
 def installing_itself(
@@ -339,6 +406,33 @@ def test_what_setup_py_computes_is_taken_from_what_is_installed(project, tmp_pat
     assert found(project, environment) == [("undeclared", "odd")]
 
 
+def test_an_extra_that_setup_py_computes_has_its_bounds(project, tmp_path):
+    """It is read from what is installed, and only it: what else was installed may be of yesterday."""
+    requires = ["flask>=2", "yesterday", 'celery<6,>=5 ; extra == "web"', 'odd ; extra == "db"']
+    files = {"flask==2.0": ["flask.py"], "our-app==0": ["our_app.py"], "celery==5": ["celery.py"]}
+    environment = environment_with(tmp_path / "site", files, **{"our-app": requires})
+    write(project, {"app.py": "import flask, jinja2, celery\n"})
+    installing_itself(project, extras="{'db': ['sqlalchemy'], **f()}", pipfile="flask = '*'\njinja2 = '*'\n")
+    setup = "EXTRAS = {'db': ['sqlalchemy']}\nEXTRAS['web'] = f()\nsetup(name='Our_App', extras_require=EXTRAS, "
+    write(project, {"setup.py": f"{setup}install_requires=['flask>=2', 'jinja2'])\n"})
+    findings = check(read_project(project), environment).findings
+    assert ("transitive", "celery", "pipenv install 'celery>=5,<6'") in [(e.kind, e.name, e.mend) for e in findings]
+    assert {"yesterday", "odd"}.isdisjoint(each.name for each in findings)
+
+
+def test_what_a_category_lacks_is_installed_by_its_name(project, tmp_path):
+    write(project, {"Pipfile": f"{PIPFILE}\n[docs]\nsphinx = '*'\n", "docs/conf.py": "import sphinx\n"})
+    write_lock(project, {"flask": "1.0"}, {"pytest": "1.0"})
+    lock = json.loads((project / "Pipfile.lock").read_text())
+    lock["docs"] = {"sphinx": {"version": "==2"}}
+    (project / "Pipfile.lock").write_text(json.dumps(lock))
+    only = the_finding(project, environment_with(tmp_path / "other", {"flask": ["flask.py"], "pytest": ["pytest.py"]}))
+    assert (only.kind, only.mend) == ("not-installed", "pipenv sync --categories docs")
+    make_dist(tmp_path / "other", "sphinx", "1", files=["sphinx.py"])
+    only = the_finding(project, environment_with(tmp_path / "other", {}))
+    assert (only.kind, only.mend) == ("version-installed", "pipenv sync --categories docs")
+
+
 def test_what_a_repository_installs_goes_by_its_own_name(project, tmp_path):
     environment_with(tmp_path / "site", INSTALLED)
     origin = {"url": "https://host/x/Odd.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
@@ -374,7 +468,10 @@ def test_a_folder_with_only_requirements_is_checked_and_says_so(tmp_path, capsys
         "remove it from requirements.txt",
     ]
     assert "no Pipfile, so its requirements.txt is taken" in err
-    assert f"no environment below {tmp_path}, so what is installed is not looked at" in err
+    assert (
+        f"no environment is active or below {tmp_path}; name one with --python; until then what is installed is not"
+        in err
+    )
 
 
 def test_a_folder_with_only_requirements_may_have_an_environment_beside(tmp_path, capsys, monkeypatch):
@@ -396,7 +493,7 @@ def test_without_an_environment_it_says_so_and_goes_on(project, capsys, monkeypa
     out, err = capsys.readouterr()
     assert out.startswith("app.py:1: undeclared: pyyaml: ")
     assert "no pipenv environment at " in err
-    assert "a guess; make it: pipenv sync --dev" in err
+    assert "; make it: pipenv sync --dev; until then what is installed is not looked at" in err
 
 
 def test_an_environment_that_cannot_be_asked_is_read_as_it_lies(project, capsys, monkeypatch):
@@ -443,6 +540,10 @@ def test_json_holds_the_same(project, capsys, monkeypatch, tmp_path):
     ("files", "sentence"),
     [
         ({"Pipfile": "[packages\n"}, "Pipfile: wanted TOML"),
+        (
+            {"pyproject.toml": "x = " + "[" * 5000},
+            "pyproject.toml: wanted TOML, found values that are nested too deeply",
+        ),
         ({"pyproject.toml": "[tool.csci_utils.deps]\nx = 1\n"}, "pyproject.toml: wanted development, package"),
     ],
 )

@@ -14,8 +14,8 @@ from tests.csci_utils.deps.checking import write
 NOTHING = CheckSettings()
 
 
-def tree_of(folder, files, settings=NOTHING):
-    return read_tree(write(folder, dict.fromkeys(files, "")), settings)
+def tree_of(folder, files, settings=NOTHING, **also):
+    return read_tree(write(folder, dict.fromkeys(files, "")), settings, **also)
 
 
 def git(folder, *arguments):
@@ -93,40 +93,104 @@ def test_a_folder_with_a_pipfile_of_its_own_is_another_project(tmp_path):
         ("benchmarks/a.py", "development"),
         (".ci/a.py", "development"),
         ("noxfile.py", "development"),
+        ("integration_tests/a.py", "development"),
+        ("tests_e2e/a.py", "development"),
+        ("e2e/a.py", "development"),
         ("scripts/a.py", "development"),
+        ("backend/scripts/a.py", "development"),
+        ("tools/a.py", "development"),
+        ("ci/a.py", "development"),
+        ("tasks.py", "development"),
+        ("a/tasks.py", "package"),
+        ("fabfile.py", "development"),
+        ("dodo.py", "development"),
+        ("load/locustfile.py", "development"),
+        ("helpers/a.py", "development"),
         ("scripts2/a.py", "package"),
         ("docs/app/a.py", "package"),
     ],
 )
 def test_parts_are_told_by_names_and_settings(tmp_path, source, part):
-    settings = CheckSettings(development=("scripts",), package=("docs/app",))
+    settings = CheckSettings(development=("helpers",), package=("docs/app",))
     assert tree_of(tmp_path, [source], settings).part_of(source) == part
 
 
+def test_what_lies_in_a_package_is_the_packages(tmp_path):
+    tree = tree_of(tmp_path, ["app/__init__.py", "app/tools/a.py", "plain/b.py", "plain/scripts/a.py"])
+    assert {tree.part_of(each) for each in tree.sources} == {"package"}
+
+
+def test_a_folder_that_holds_mostly_tests_is_for_developers(tmp_path):
+    checks = ["checks/test_a.py", "checks/test_b.py", "checks/helping.py", "checks/data/c.py"]
+    beside = ["app/test_views.py", "app/views_test.py", "app/views.py", "test_main.py", "test_more.py", "main.py"]
+    tree = tree_of(tmp_path, [*checks, *beside, "more/test_x.py", "more/y.py"])
+    assert {tree.part_of(each) for each in checks} == {"development"}
+    assert {tree.part_of(each) for each in ("app/views.py", "main.py", "more/y.py")} == {"package"}
+
+
 def test_modules_of_the_project_are_those_of_its_folder_and_of_src(tmp_path):
-    tree = tree_of(tmp_path, ["one.py", "two/__init__.py", "src/three/__init__.py", "plain/a.py", "data/x.txt"])
-    assert [tree.has_module(each) for each in ("one", "two", "two.made_later", "three", "plain", "plain.a")] == [
-        True
-    ] * 6
-    assert [tree.has_module(each) for each in ("four", "data", "src.four", "plain.b")] == [False] * 4
+    files = ["one.py", "two/__init__.py", "src/three/__init__.py", "plain/a.py", "data/x.txt", "fast.pyx"]
+    tree = tree_of(tmp_path, [*files, "deep/down/six.py"], roots=["deep/down"])
+    ours = ("one", "two", "two.made_later", "three", "plain.a", "fast", "six")
+    assert [tree.holds(each) for each in ours] == ["module"] * 7
+    assert tree.holds("plain") == "namespace"
+    assert [tree.holds(each) for each in ("four", "data", "src.four", "plain.b", "down")] == [None] * 5
 
 
 def test_a_namespace_is_shared_with_libraries(tmp_path):
     tree = tree_of(tmp_path, ["google/ours/__init__.py", "google/cloud/more.py"])
-    ours = ("google", "google.ours", "google.ours.x", "google.cloud.more", "google.cloud.more.f")
-    assert [tree.has_module(each) for each in ours] == [True] * 5
-    assert not tree.has_module("google.cloud.storage")
+    ours = ("google.ours", "google.ours.x", "google.cloud.more", "google.cloud.more.f")
+    assert [tree.holds(each) for each in ours] == ["module"] * 4
+    assert [tree.holds(each) for each in ("google", "google.cloud")] == ["namespace"] * 2
+    assert tree.holds("google.cloud.storage") is None
 
 
 def test_neighbours_of_scripts_and_tests_are_found_from_the_root_of_their_package(tmp_path):
-    scripts = ["scripts/run.py", "scripts/helper.py"]
+    scripts = ["jobs/run.py", "jobs/helper.py"]
     tests = ["tests/unit/__init__.py", "tests/unit/test_a.py", "tests/making.py", "spec/tests/other.py"]
     tree = tree_of(tmp_path, ["app/__init__.py", "app/a.py", "app/luigi/__init__.py", *scripts, *tests])
     assert tree.root_of("app/a.py") == "."
     assert tree.root_of("tests/unit/test_a.py") == "tests"
-    assert tree.has_neighbour("helper", "scripts/run.py")
-    assert tree.has_neighbour("making", "tests/unit/test_a.py")
-    assert tree.has_neighbour("other.x", "tests/unit/test_a.py")  # pytest puts every root of tests on the path
-    assert not tree.has_neighbour("luigi", "app/a.py")
-    assert not tree.has_neighbour("making", "scripts/run.py")
-    assert not tree.has_neighbour("test_a", "scripts/run.py")
+    assert tree.holds_near("helper", "jobs/run.py") == "module"
+    assert tree.holds_near("making", "tests/unit/test_a.py") == "module"
+    assert tree.holds_near("other.x", "tests/unit/test_a.py") == "module"  # pytest puts every root of tests on the path
+    assert tree.holds_near("helper", "tests/unit/test_a.py") == "module"  # and a conftest.py any other
+    assert tree.holds_near("luigi", "app/a.py") is None
+    assert tree.holds_near("making", "jobs/run.py") is None
+    assert tree.holds_near("test_a", "jobs/run.py") is None
+
+
+def test_every_folder_above_a_source_may_be_on_the_path(tmp_path):
+    tree = tree_of(tmp_path, ["backend/app/__init__.py", "backend/jobs/nightly/run.py", "backend/plain/a.py"])
+    assert tree.holds_near("app.models", "backend/jobs/nightly/run.py") == "module"
+    assert tree.holds_near("plain", "backend/jobs/nightly/run.py") == "namespace"
+    assert tree.holds("app") is None
+
+
+def test_an_environment_that_git_does_not_ignore_is_no_source(tmp_path):
+    write(tmp_path, {"a.py": "", "venv/pyvenv.cfg": "", "venv/lib/x.py": "", "lib/python3/site-packages/y.py": ""})
+    write(tmp_path, {"conda/conda-meta/history": "", "conda/lib/z.py": "", "web/node_modules/gyp/w.py": ""})
+    git(tmp_path, "init", "-q")
+    assert read_tree(tmp_path, NOTHING).sources == ("a.py",)
+
+
+@pytest.mark.parametrize("in_git", [True, False])
+def test_a_link_to_a_folder_is_a_package_by_its_name(tmp_path, in_git):
+    write(tmp_path / "shared", {"__init__.py": "", "deep/x.py": ""})
+    write(tmp_path / "p", {"a.py": "", "inner/b.py": ""})
+    (tmp_path / "p" / "ours").symlink_to(tmp_path / "shared")
+    (tmp_path / "p" / "loose").symlink_to(tmp_path / "shared" / "deep")
+    if in_git:
+        git(tmp_path / "p", "init", "-q")
+    tree = read_tree(tmp_path / "p", NOTHING)
+    assert tree.sources == ("a.py", "inner/b.py")
+    assert [tree.holds(each) for each in ("ours", "ours.deep.x", "loose.x")] == ["module"] * 3
+    assert tree.holds("loose") == "namespace"
+    assert tree.holds("loose.y") is None
+
+
+def test_pipes_and_devices_are_no_sources(tmp_path):
+    write(tmp_path, {"a.py": ""})
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "zero.py").symlink_to("/dev/zero")
+    assert read_tree(tmp_path, NOTHING).files == ("a.py",)
