@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csci_utils.deps.environments import Place, place_of, python_of, read_environments
+from csci_utils.deps.environments import own_place, read_environments
 from csci_utils.deps.facts import Environment
+from csci_utils.deps.files import shown
 from csci_utils.deps.findings import BREAKING, KINDS, Finding, finding
 from csci_utils.deps.options import Request, tell, with_request
-from csci_utils.deps.pipenv_venv import venv_of
 from csci_utils.deps.project import Project
 
 if TYPE_CHECKING:
     from csci_utils.deps.check_facts import Facts
 
-_NO_ENVIRONMENT = "so what is installed is not looked at, and what brings an import is told by names: a guess"
+_NO_ENVIRONMENT = "until then what is installed is not looked at, and what brings an import is told by names: a guess"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +128,11 @@ def environment_of(request: Request, project: Project) -> Environment | None:
     Raises:
         InterpreterError: the one that was named cannot be read.
     """
-    place, remark = _place(request, project)
-    if remark:
-        tell(remark)
+    if len(request.pythons) > 1:
+        tell("only the first --python is looked at")
+    place, remarks = own_place(project, named=request.pythons)
+    for remark in remarks:
+        tell(remark if place else f"{remark}; {_NO_ENVIRONMENT}")
     if place is None:
         return None
     (environment,) = read_environments([place], modules=True, timeout_s=request.timeout_s)
@@ -140,27 +141,11 @@ def environment_of(request: Request, project: Project) -> Environment | None:
     return environment
 
 
-def _place(request: Request, project: Project) -> tuple[Place | None, str | None]:
-    if request.pythons:
-        more = "only the first --python is looked at" if len(request.pythons) > 1 else None
-        return place_of(request.pythons[0]), more
-    if project.pipfile is not None:
-        folder = venv_of(project.pipfile)
-        if folder.is_dir():
-            return Place(label="pipenv", kind="pipenv", python=python_of(folder), folder=folder), None
-        return None, f"no pipenv environment at {folder}, {_NO_ENVIRONMENT}; make it: pipenv sync --dev"
-    active = os.environ.get("VIRTUAL_ENV")
-    for folder in (*([Path(active)] if active else []), project.folder / ".venv", project.folder / "venv"):
-        if folder.is_dir():
-            return place_of(str(folder)), None
-    return None, f"no environment below {project.folder}, {_NO_ENVIRONMENT}; name one with --python"
-
-
 def lines_of(report: Report) -> Iterator[str]:
     """Write a report for people: file, line, kind, name, sentence, command."""
     for each in report.findings:
-        file = each.file.relative_to(report.folder) if each.file.is_relative_to(report.folder) else each.file
-        where = f"{file}:{each.line}" if each.line else str(file)
+        file = shown(each.file, report.folder)
+        where = f"{file}:{each.line}" if each.line else file
         yield f"{where}: {each.kind}: {each.name}: {each.sentence}. Mend: {each.mend}"
     if not report.findings:
         yield f"nothing found: {report.sources} sources import {report.imported} distributions"

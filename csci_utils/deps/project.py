@@ -24,7 +24,7 @@ class Project:
     """What a project declares and locks.
 
     Attributes:
-        folder: absolute; links in its path are kept, since pipenv names the environment by it.
+        folder: absolute, as pipenv sees it, which names the environment by it.
         pipfile: None where there is only a requirements.txt.
         requirements: the requirements.txt that was read, or None where there is a Pipfile.
         declared: the requirements of either, in the order of the file.
@@ -64,12 +64,13 @@ def find_project(folder: Path | None, *, environ: Mapping[str, str] = os.environ
     """Give the folder of the project, or its Pipfile where that has a name of its own.
 
     Args:
-        folder: the one that was named, taken as it is. None: as pipenv finds it, by PIPENV_PIPFILE, else upwards from
-            where we stand; where we stand if there is no Pipfile.
+        folder: the one that was named, links followed, as they are for a pipenv that stands in it; a file is taken as it
+            is, as pipenv takes PIPENV_PIPFILE. None: as pipenv finds it, by PIPENV_PIPFILE, else upwards from where we
+            stand; where we stand if there is no Pipfile.
         environ: the environment variables.
     """
     if folder is not None:
-        return Path(os.path.abspath(folder))
+        return folder.resolve() if folder.is_dir() else Path(os.path.abspath(folder))
     if environ.get("PIPENV_PIPFILE"):
         return Path(os.path.abspath(environ["PIPENV_PIPFILE"]))
     here = Path(os.path.abspath("."))
