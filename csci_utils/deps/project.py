@@ -18,6 +18,9 @@ from csci_utils.deps.requirements import read_requirements
 MAX_DEPTH = 10
 """How many folders upwards a Pipfile is looked for, the first one included, unless PIPENV_MAX_DEPTH says so."""
 
+_REQUIREMENTS = (".txt", ".in")
+_NO_PIPFILES = (".lock", ".toml", ".py", ".cfg", ".yml", ".yaml", ".json")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
@@ -64,9 +67,9 @@ def find_project(folder: Path | None, *, environ: Mapping[str, str] = os.environ
     """Give the folder of the project, or its Pipfile where that has a name of its own.
 
     Args:
-        folder: the one that was named, links followed, as they are for a pipenv that stands in it; a file is taken as it
-            is, as pipenv takes PIPENV_PIPFILE. None: as pipenv finds it, by PIPENV_PIPFILE, else upwards from where we
-            stand; where we stand if there is no Pipfile.
+        folder: the one that was named, links followed, as they are for a pipenv that stands in it; a file is taken as
+            it is, as pipenv takes PIPENV_PIPFILE. None: as pipenv finds it, by PIPENV_PIPFILE, else upwards from where
+            we stand; where we stand if there is no Pipfile.
         environ: the environment variables.
     """
     if folder is not None:
@@ -83,7 +86,8 @@ def read_project(path: Path) -> Project:
     """Read what a project declares and locks: its Pipfile, else its requirements.txt.
 
     Args:
-        path: its folder, or its Pipfile where that has a name of its own (its lock is then that name and `.lock`).
+        path: its folder; or its Pipfile where that has a name of its own (its lock is then that name and `.lock`); or a
+            requirements file, which is then taken though a Pipfile may lie beside it.
 
     Raises:
         ProjectNotFoundError: there is neither.
@@ -91,6 +95,12 @@ def read_project(path: Path) -> Project:
             here: `lock_problem` says what is wrong with it.)
     """
     folder = path.parent if path.is_file() else path
+    if path.is_file() and path.suffix in _REQUIREMENTS:
+        return _of_requirements(path, remark=f"{path}: a requirements file, so that is taken, and nothing is locked")
+    if path.is_file() and path.suffix in _NO_PIPFILES:
+        raise ProjectNotFoundError(
+            f"{path}: wanted a folder, a Pipfile or a requirements file, found another file; name the folder it lies in"
+        )
     if not folder.is_dir():
         raise ProjectNotFoundError(f"{folder}: wanted the folder of a project, found none; name one with --project")
     file = path if path.is_file() else folder / "Pipfile"
@@ -111,14 +121,19 @@ def read_project(path: Path) -> Project:
         raise ProjectNotFoundError(
             f"{folder}: wanted a Pipfile or a requirements.txt, found neither; name the project's folder with --project"
         )
+    remark = f"{folder}: no Pipfile, so its requirements.txt is taken, and nothing is locked"
+    return _of_requirements(requirements, remark=remark)
+
+
+def _of_requirements(path: Path, *, remark: str) -> Project:
     return Project(
-        folder=folder,
+        folder=path.parent,
         pipfile=None,
-        requirements=requirements,
-        declared=read_requirements(requirements),
+        requirements=path,
+        declared=read_requirements(path),
         lock=None,
         lock_problem=None,
-        remarks=(f"{folder}: no Pipfile, so its requirements.txt is taken, and nothing is locked",),
+        remarks=(remark,),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from csci_utils.deps.errors import PipfileError, ProjectNotFoundError
+from csci_utils.deps.package_metadata import PackageMetadata, read_package_metadata
 from csci_utils.deps.project import find_project, read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.making import PROJECTS, PUBLIC
@@ -101,6 +102,33 @@ def test_a_pipfile_may_have_a_name_of_its_own(tmp_path):
     assert "Pipfile.old.lock: wanted a lock" in project.lock_problem
 
 
+@pytest.mark.parametrize("name", ["requirements.txt", "reqs-prod.txt", "base.in"])
+def test_a_requirements_file_may_be_named_though_a_pipfile_lies_beside_it(tmp_path, name):
+    (tmp_path / "Pipfile").write_text("[packages]\nflask = '*'\n")
+    (tmp_path / name).write_text("six\n")
+    project = read_project(tmp_path / name)
+    assert (project.folder, [each.name for each in project.declared]) == (tmp_path, ["six"])
+    assert (project.pipfile, project.requirements) == (None, tmp_path / name)
+    assert project.remarks == (f"{tmp_path}/{name}: a requirements file, so that is taken, and nothing is locked",)
+
+
+@pytest.mark.parametrize("name", ["Pipfile.lock", "pyproject.toml", "setup.py"])
+def test_another_file_is_no_project(tmp_path, name):
+    (tmp_path / "Pipfile").touch()
+    (tmp_path / name).touch()
+    with pytest.raises(
+        ProjectNotFoundError, match=rf"{name}: wanted a folder, a Pipfile or .* name the folder it lies in"
+    ):
+        read_project(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["setup.py", "setup.cfg", "pyproject.toml", "pytest.ini"])
+def test_a_pipe_says_nothing_of_a_package(tmp_path, name):
+    (tmp_path / "requirements.txt").touch()
+    os.mkfifo(tmp_path / name)
+    assert read_project(tmp_path).package == PackageMetadata()
+
+
 def test_setup_py_is_read_and_not_run(tmp_path):
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "setup.py").write_text(
@@ -129,6 +157,47 @@ def test_pyproject_goes_before_setup_cfg(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("pyproject.toml", "[project]\nname = 'x'\n"),
+        ("setup.cfg", "[metadata]\nname = x\n"),
+        ("setup.py", "'\\d'\nsetup(name='x')\n"),
+    ],
+)
+def test_a_byte_order_mark_or_an_odd_backslash_changes_nothing(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert read_package_metadata(tmp_path).name == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "roots"),
+    [
+        ("setup.py", "setup(package_dir={'': 'lib', 'a.b': 'x/y', 'mine': 'py/mine'})", ("lib", "py")),
+        ("setup.cfg", "[options]\npackage_dir =\n  = lib\n", ("lib",)),
+        ("setup.cfg", "[options.packages.find]\nwhere = lib more\n[tool:pytest]\npythonpath = tests/x\n", None),
+        ("pyproject.toml", "[tool.setuptools.packages.find]\nwhere = ['./lib/']\n", ("lib",)),
+        ("pyproject.toml", "[tool.setuptools]\npackage-dir = {'' = 'lib'}\n", ("lib",)),
+        ("pyproject.toml", "[tool.pytest.ini_options]\npythonpath = ['lib', '..', '/abs']\n", ("lib",)),
+        ("pyproject.toml", "[tool.pytest.ini_options]\npythonpath = 'lib more'\n", ("lib", "more")),
+        ("pyproject.toml", "[tool.poetry]\npackages = [{include = 'x', from = 'lib'}, {include = 'y'}]\n", ("lib",)),
+        ("pyproject.toml", "[tool.hatch.build.targets.wheel]\npackages = ['lib/x']\n", ("lib",)),
+        ("pyproject.toml", "tool = 1\n", ()),
+        ("pyproject.toml", "[tool.setuptools]\npackage-dir = 'x'\n[tool.poetry]\npackages = [1]\n", ()),
+        ("pytest.ini", "[pytest]\npythonpath = lib\n", ("lib",)),
+        ("tox.ini", "[pytest]\npythonpath = lib\n", ("lib",)),
+    ],
+)
+def test_where_modules_are_imported_from_is_said_by_many_files(tmp_path, name, text, roots):
+    (tmp_path / name).write_text(text)
+    package = read_package_metadata(tmp_path)
+    assert package.roots == (roots if roots is not None else ("lib", "more", "tests/x"))
+    assert package.files == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("setup.py", "setup(name=" + "-" * 100_000 + "1)"),
+        ("setup.py", "setup(name=" + "(" * 5000 + ")"),
+        ("pyproject.toml", "x = " + "[" * 5000),
         ("setup.py", "setup(\n"),
         ("setup.cfg", "name\n"),
         ("pyproject.toml", "["),
