@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -63,11 +64,18 @@ def test_an_exception_covers_what_all_of_it_says(tmp_path, given, covered):
     assert accepted.reason == "so"
 
 
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(SettingsError, match="pyproject.toml: wanted a file, found a pipe of that name; rename it"):
+        read_settings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("[tool", "wanted TOML, found "),
         (b"x = '\xff'", "wanted TOML, found 'utf-8' codec"),
+        ("tool = 'https://bob:PW@host'", r"wanted a table 'tool', found 'https://\*\*\*@host'; see"),
         ("tool = 1", "wanted a table 'tool', found 1"),
         ("[tool.csci_utils]\ndeps = []", "wanted a table 'deps', found \\[\\]"),
         (f"{TABLE}developement = []", "wanted development, package, modules, exceptions, found 'developement'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -173,6 +174,16 @@ def test_what_parsers_of_other_pythons_raise_is_a_problem_too(monkeypatch, error
 
     monkeypatch.setattr(imports.ast, "parse", fail)
     assert parse_imports(b"", markers={}).problem == (str(error) or "it is nested too deeply")
+
+
+def test_a_condition_that_is_nested_too_deeply_is_a_problem():
+    source = "import x\nif " + "not " * (sys.getrecursionlimit() + 500) + "a:\n  import y\n"
+    assert parse_imports(source.encode(), markers=LINUX_311).problem == "it is nested too deeply"
+
+
+def test_a_pipe_is_no_source(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    assert read_imports(tmp_path / "pipe.py", markers={}).problem == "it cannot be read: a pipe is no file"
 
 
 def test_a_long_chain_of_conditions_is_no_problem():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,8 @@ def test_large_and_odd_files_do_no_harm(tmp_path, monkeypatch):
     write(tmp_path, {"big.yml": "the-tool\n" * 5, "odd.yml": b"\xff the-tool \0"})
     assert not said(read_words(tmp_path, ["big.yml"], [])).use("the-tool", [])
     assert said(read_words(tmp_path, ["odd.yml"], [])).use("the-tool", [])
+    os.mkfifo(tmp_path / "pipe.yml")
+    assert read_words(tmp_path, ["pipe.yml"], []) == frozenset()
 
 
 @pytest.mark.parametrize(
