@@ -109,6 +109,7 @@ def test_they_agree_on_this_projects_own_environment(tmp_path, deptry):
     assert theirs == {("missing", each) for each in left_out} | {("dev-only", "tqdm"), ("dev-only", "pillow")}
 
 
+@pytest.mark.slow
 def test_they_agree_on_an_old_environment_with_namespaces(tmp_path, deptry):
     shutil.copy(REPO / "tests" / "servers" / "swift_node.py", tmp_path / "node.py")
     app = (
@@ -122,6 +123,7 @@ def test_they_agree_on_an_old_environment_with_namespaces(tmp_path, deptry):
     assert found == missing | {("dev-only", "pastedeploy")}
 
 
+@pytest.mark.slow
 def test_they_agree_on_a_small_environment(tmp_path, deptry):
     write(
         tmp_path,

@@ -314,6 +314,7 @@ def test_what_stands_in_the_travis_file_counts(project):
     assert not tasks.TravisReport().complete()
 
 
+@pytest.mark.slow
 def test_a_picture_may_be_png_and_of_other_sets(project):
     task = tasks.VennPicture(suffix="png", sets=["pip", "default"])
     ran(task)

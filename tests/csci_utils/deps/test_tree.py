@@ -263,8 +263,8 @@ def test_what_cannot_be_used_is_one_sentence(project, capsys, arguments, sentenc
 
 def test_an_interpreter_that_hangs_is_one_sentence(home, capsys):
     program = make_program(home / "python", "exec /bin/sleep 60")
-    _, err = tree(capsys, "--timeout", "0.3", "--python", program, status=2)
-    assert "wanted an answer in 0.3 s" in err
+    _, err = tree(capsys, "--timeout", "0.1", "--python", program, status=2)
+    assert "wanted an answer in 0.1 s" in err
 
 
 def test_a_lock_has_the_requirements_of_what_is_installed_at_its_versions(project, capsys):
