@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from csci_utils.deps.brought import applies
 from csci_utils.deps.facts import Declared, Distribution, Environment, Lock, Locked
 from csci_utils.deps.graph_building import Package
 
@@ -52,7 +53,7 @@ def lock_packages(
     entries: dict[str, Locked] = {}
     elsewhere = []
     for entry in lock.entries:
-        if not _holds(entry.marker, markers):
+        if not applies(entry.marker, markers):
             elsewhere.append(entry.name)
         else:
             entries.setdefault(entry.name, entry)
@@ -131,13 +132,4 @@ def _sections(wishes: Iterable[Declared]) -> tuple[str, ...]:
 
 
 def _extras(wishes: Iterable[Declared], markers: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(sorted({extra for each in wishes if _holds(each.marker, markers) for extra in each.extras}))
-
-
-def _holds(marker: str | None, markers: Mapping[str, str]) -> bool:
-    from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
-
-    try:
-        return marker is None or Marker(marker).evaluate({**markers})
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName):
-        return True  # kept as it stands: pipenv has written it and is to say what it means
+    return tuple(sorted({extra for each in wishes if applies(each.marker, markers) for extra in each.extras}))

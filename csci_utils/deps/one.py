@@ -11,6 +11,7 @@ import click
 
 from csci_utils.deps.errors import one_line
 from csci_utils.deps.facts import Declared, Distribution, Environment, Locked
+from csci_utils.deps.files import shown
 from csci_utils.deps.options import Request, tell, with_request
 from csci_utils.deps.table import NO_VERSION, declared_text, locked_text
 from csci_utils.deps.text import columns
@@ -128,5 +129,4 @@ def _imports(what: OneName, folder: Path) -> Iterator[list[str]]:
 
 
 def _place(file: Path, line: int, folder: Path) -> str:
-    name = file.relative_to(folder) if file.is_relative_to(folder) else file
-    return f"{name}:{line}" if line else str(name)
+    return f"{shown(file, folder)}:{line}" if line else shown(file, folder)

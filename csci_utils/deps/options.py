@@ -52,6 +52,24 @@ class Request:
             tell(remark)
         return project
 
+    def read_project_if_any(self) -> Project | None:
+        """Read the project; where there is none, or what it declares cannot be read, tell that and go on without.
+
+        Raises:
+            ProjectNotFoundError: one was named, and there is none.
+        """
+        from csci_utils.deps.errors import DepsError, ProjectNotFoundError
+
+        try:
+            return self.read_project()
+        except ProjectNotFoundError as err:
+            if self.project is not None:
+                raise
+            tell(err)
+        except DepsError as err:
+            tell(f"{err}; until then its pipenv environment cannot be found")
+        return None
+
     def read_environments(self, project: Project | None, *, modules: bool = False) -> list[Environment]:
         """Read every environment that concerns the project, and tell what is missing or broken.
 

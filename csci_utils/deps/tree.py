@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from csci_utils.deps.environments import Place, find_places, own_place, place_of, read_environment
-from csci_utils.deps.errors import DepsError, InterpreterError, LockfileError, NotInstalledError, ProjectNotFoundError
+from csci_utils.deps.errors import InterpreterError, LockfileError, NotInstalledError
 from csci_utils.deps.facts import Environment, normal_name
 from csci_utils.deps.graph import Graph
 from csci_utils.deps.graph import Request as Wish
@@ -70,7 +70,7 @@ def command(request: Request, *, names: tuple[str, ...], why: tuple[str, ...], l
     """
     if names and why:
         raise click.UsageError("wanted names to go down from or --why to go up from, found both; leave out one")
-    project = _project(request, needed=lock)
+    project = request.read_project() if lock else request.read_project_if_any()
     environment = _environment(request, project)
     if lock and project is not None:
         graph, remarks = lock_graph(project, environment)
@@ -85,20 +85,6 @@ def command(request: Request, *, names: tuple[str, ...], why: tuple[str, ...], l
         tell(remark)
     request.answer(_data(graph, steps, environment, lock=lock), lines_of(graph, steps, up=bool(why)))
     return 0
-
-
-def _project(request: Request, *, needed: bool) -> Project | None:
-    try:
-        return request.read_project()
-    except ProjectNotFoundError:
-        if needed or request.project is not None:
-            raise
-        return None
-    except DepsError as err:
-        if needed:
-            raise
-        tell(f"{err}; until then its pipenv environment cannot be found")
-        return None
 
 
 def _environment(request: Request, project: Project | None) -> Environment:

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import click
 
-from csci_utils.deps.errors import DepsError, ProjectNotFoundError
 from csci_utils.deps.facts import Distribution, Environment
-from csci_utils.deps.options import Request, tell, with_request
+from csci_utils.deps.options import Request, with_request
 from csci_utils.deps.text import columns
 
 DifferenceKind = Literal["missing", "version", "hidden", "editable", "vcs", "url", "problem"]
@@ -124,17 +123,7 @@ def command(request: Request, *, differing: bool, paths: bool) -> int:
 
     Looked at are the main interpreter, the project's own environment, conda's environments, and what --python names.
     """
-    try:
-        project = request.read_project()
-    except ProjectNotFoundError as err:
-        if request.project is not None:
-            raise
-        project = None
-        tell(err)
-    except DepsError as err:
-        project = None
-        tell(f"{err}; until then its pipenv environment cannot be found")
-    environments = request.read_environments(project)
+    environments = request.read_environments(request.read_project_if_any())
     rows = [row for row in side_by_side(environments) if row.differences or not differing]
     lines = _path_lines(environments, rows) if paths else _table(environments, rows)
     request.answer(_data(environments, rows), lines)

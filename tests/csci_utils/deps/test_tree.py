@@ -226,11 +226,16 @@ def test_without_an_environment_main_is_taken_and_said(project, home, capsys, mo
     assert err.splitlines()[0].endswith("; this is main")
 
 
+HINT = "name the project's folder with --project"
+
+
 def test_without_a_project_main_is_taken(home, capsys, monkeypatch):
     make_dist(make_venv(home / "main"), "alone")
     make_program(home / "bin" / "python3", f'exec {home}/main/bin/python "$@"')
     monkeypatch.setenv("PATH", str(home / "bin"))
-    assert tree(capsys) == (["alone 1.0"], "")
+    lines, err = tree(capsys)
+    assert lines == ["alone 1.0"]
+    assert err.endswith(f"{home}/project: wanted a Pipfile or a requirements.txt, found neither; {HINT}\n")
 
 
 def test_a_broken_pipfile_is_said_and_main_is_taken(project, capsys):
