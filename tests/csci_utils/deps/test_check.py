@@ -387,6 +387,17 @@ def test_a_pipfile_that_repeats_its_package_has_to_repeat_all_that_is_imported(p
     assert only.sentence.startswith("it is imported and not declared; only our-app brings it")
 
 
+def test_each_that_brings_a_name_is_told_once(project, tmp_path):
+    """By its files, and by what is installed of it."""
+    environment = environment_with(
+        tmp_path / "site", {"flask==2.0": ["flask.py"], "our-app": []}, **{"our-app": ["flask"]}
+    )
+    write(project, {"app.py": "import flask, jinja2, celery, sqlalchemy\n"})
+    installing_itself(project, pipfile="jinja2 = '*'\ncelery = '*'\nsqlalchemy = '*'\n")
+    told = [each.sentence for each in check(read_project(project), environment).findings if each.kind == "transitive"]
+    assert told == ["it is imported and not declared; only our-app brings it"]
+
+
 def test_what_setup_py_requires_is_no_help_where_the_pipfile_does_not_install_the_project(project, environment):
     write(project, {"setup.py": SETUP.format(">=3.9"), "Pipfile": PIPFILE.replace("flask = '*'\n", "")})
     write(project, {"app.py": "import flask, werkzeug\n"})
