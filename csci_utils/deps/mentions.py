@@ -173,7 +173,7 @@ def _words_of_setup_cfg(text: str) -> Iterator[str]:
     config = configparser.RawConfigParser(strict=False, allow_no_value=True)
     try:
         config.read_string(text)
-    except configparser.Error:
+    except (configparser.Error, AttributeError):  # the second where a key without a value goes on in another line
         return
     for section in config.sections():
         if not section.startswith(("metadata", "options")):

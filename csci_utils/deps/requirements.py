@@ -17,6 +17,8 @@ from csci_utils.deps.text import quoted, without_secrets
 SECTION = "requirements"
 
 _FROM_INDEX: tuple[Source, str | None, str | None, str] = ("index", None, None, "")
+_LOGIN = re.compile(r"(?<=/)[^\s/]*@|[^\s/]*:[^\s/]*@")
+"""Of an address that is none by a slip of the pen: `https:/bob:PW@host`."""
 _NAMED = re.compile(r"[\w.-]+\s*(\[[^\]]*\])?\s*@\s")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _OPTION = re.compile(r"(?P<option>-[a-zA-Z]|--[a-z-]+)(?:\s*=\s*|\s+|(?<=^-[a-zA-Z])|$)(?P<value>.*)")
@@ -151,6 +153,7 @@ def _of_address(text: str, *, file: Path, line: int, editable: bool) -> Declared
 
 
 def _no_requirement(text: str, file: Path, line: int) -> RequirementsError:
+    text = _LOGIN.sub("***@", text)
     return RequirementsError(f"{file}:{line}: wanted a requirement, found {quoted(text)}; mend or remove the line")
 
 

@@ -60,6 +60,7 @@ def test_a_tool_is_used_where_a_command_or_a_setting_names_it(tmp_path, file, te
         ("pyproject.toml", "[broken the-tool"),
         ("setup.cfg", "[options]\ninstall_requires =\n  the-tool\n"),
         ("setup.cfg", "the-tool\n"),
+        ("setup.cfg", "[x]\nkey\n  the-tool\n"),
         ("README.md", "pip install the-tool\n"),
         ("gone.ini", None),
     ],

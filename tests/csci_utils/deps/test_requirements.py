@@ -97,6 +97,8 @@ def test_odd_encodings_are_read(tmp_path, encoding):
         ("-e git+https://[::1/x", "wanted a requirement, found 'git"),
         ("-e ./a\0b", "wanted a requirement, found './a"),
         ("six @ https://bob:PW@host/x.zip ; oo", r"found 'six @ https://\*\*\*@host/x.zip ; oo'"),
+        ("https:/bob:PW@host/x.zip", r"found 'https:/\*\*\*@host/x.zip'; mend"),
+        ("https:/TOKEN@host", r"found 'https:/\*\*\*@host'; mend"),
         ("-r pipe.txt", "wanted the file pipe.txt beside it, found none"),
         ("-r gone.txt", r"requirements.txt:2: wanted the file gone.txt beside it, found none"),
     ],
