@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -59,8 +60,15 @@ def cli() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and end the process with its status."""
+    """Run the command line and end the process with its status; that of a signal is 128 and its number."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_by)
     sys.exit(exit_status(argv))
+
+
+def _end_by(number: int, _frame: object) -> NoReturn:
+    """End as after an error: an interpreter that is being asked is ended, which would else go on."""
+    sys.exit(128 + number)
 
 
 def exit_status(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -163,16 +164,34 @@ def read_environments(
     Raises:
         InterpreterError: one that somebody named cannot be read.
     """
+    unwanted = threading.Event()
+
+    def read_one(place: Place) -> Environment:
+        return read_environment(place, modules=modules, timeout_s=timeout_s, unwanted=unwanted)
+
     with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
-        read = list(pool.map(lambda place: read_environment(place, modules=modules, timeout_s=timeout_s), places))
+        try:
+            read = list(pool.map(read_one, places))
+        except BaseException:  # also an interrupt: nobody waits for those that are left
+            unwanted.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     unique: dict[str, Environment] = {}
     for each in read:
         unique.setdefault(os.path.realpath(each.prefix) if each.python else each.label, each)
     return list(unique.values())
 
 
-def read_environment(place: Place, *, modules: bool = False, timeout_s: float = TIMEOUT_S) -> Environment:
+def read_environment(
+    place: Place, *, modules: bool = False, timeout_s: float = TIMEOUT_S, unwanted: threading.Event | None = None
+) -> Environment:
     """Read what is installed at one place: its interpreter is asked; a folder without one is read as it lies there.
+
+    Args:
+        place: from `find_places`.
+        modules: whether to read what each distribution can be imported as.
+        timeout_s: how long its interpreter may take.
+        unwanted: once this is set, the interpreter is ended.
 
     Raises:
         InterpreterError: somebody named it, and it cannot be read.
@@ -180,7 +199,7 @@ def read_environment(place: Place, *, modules: bool = False, timeout_s: float = 
     problems = []
     if place.python is not None:
         try:
-            return _asked(place, ask(place.python, modules=modules, timeout_s=timeout_s))
+            return _asked(place, ask(place.python, modules=modules, timeout_s=timeout_s, unwanted=unwanted))
         except InterpreterError as err:
             if place.kind in ("python", "folder"):
                 raise

@@ -59,7 +59,7 @@ def _distribution(raw: Mapping[str, Any]) -> Distribution:
     vcs, info = (part if isinstance(part, dict) else {} for part in (direct.get("vcs_info"), direct.get("dir_info")))
     in_source = raw["site"] == "path" and str(raw["path"]).endswith(".egg-info")
     editable = bool(info.get("editable")) or in_source
-    source = unquote(urlsplit(direct["url"]).path) if direct and editable else raw["folder"]
+    source = _path_of(direct["url"]) if direct and editable else raw["folder"]
     return Distribution(
         name=normal_name(raw["name"]),
         spelled=raw["name"],
@@ -75,6 +75,15 @@ def _distribution(raw: Mapping[str, Any]) -> Distribution:
         origin=_origin(direct["url"], vcs) if direct else None,
         problems=tuple(raw["problems"]),
     )
+
+
+def _path_of(url: str) -> str | None:
+    """Give the folder that an address names; None where it is no address, or what it names can be none."""
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:
+        return None
+    return path if path.isprintable() else None
 
 
 def _origin(url: str, vcs: Mapping[str, Any]) -> Origin:

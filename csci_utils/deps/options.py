@@ -127,6 +127,17 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(request, str(parameter.name), value)
 
 
+class _Seconds(click.FloatRange):
+    """A limit that can be waited for; `nan`, which compares with nothing, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0.1, max=86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        return seconds if seconds == seconds else self.fail(f"{value!r} is no number of seconds", param, ctx)
+
+
 _SHARED = [
     click.option(
         "--project",
@@ -157,7 +168,7 @@ _SHARED = [
         "--timeout",
         "timeout_s",
         metavar="SECONDS",
-        type=click.FloatRange(min=0.1),
+        type=_Seconds(),
         expose_value=False,
         callback=_remember,
         help="How long each interpreter may take.  [default: 20]",

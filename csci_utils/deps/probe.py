@@ -1,7 +1,7 @@
-"""What one interpreter finds on its path: a program of its own, which that interpreter runs in isolated mode.
+"""What one interpreter finds on its path: a program of its own, which that interpreter runs alone, without `site`.
 
 It needs Python 3.6, the standard library and nothing else of this project; it reads files, imports nothing that it
-finds, and prints JSON after one control character, since whatever starts with the interpreter may print as well.
+finds, and prints JSON after one control character, since a script that starts an interpreter may print as well.
 It must stay ASCII: an old interpreter with no locale reads it from its standard input.
 
 `importlib.metadata` is not used: it is missing before 3.8, and what it does with broken or doubled metadata differs
@@ -11,6 +11,7 @@ from version to version. A test holds that both find the same where nothing is b
 import json
 import os
 import re
+import stat
 import sys
 
 MARK = "\x1e"
@@ -19,6 +20,7 @@ SITE_FOLDERS = ("site-packages", "dist-packages")
 
 def report(with_modules: bool) -> "dict[str, object]":
     """Give what this interpreter is, and what lies on its path."""
+    enter_environment()
     found = []
     for folder, site in search_path():
         found += read_folder(folder, site, with_modules)
@@ -54,18 +56,56 @@ def marker_values() -> "dict[str, str]":
     }
 
 
+def enter_environment() -> None:
+    """Make `sys.prefix` that of a virtual environment, as `site` would, which is not run (`-S`)."""
+    if settings_file():
+        sys.prefix = sys.exec_prefix = os.path.dirname(os.path.dirname(sys.executable))
+
+
+def settings_file() -> str:
+    """Give the file that makes a virtual environment of the folder that the interpreter lies in; empty for none."""
+    folder = os.path.dirname(os.path.abspath(sys.executable)) if sys.executable else ""
+    files = [os.path.join(each, "pyvenv.cfg") for each in (folder, os.path.dirname(folder)) if each]
+    return ([each for each in files if os.path.isfile(each)] or [""])[0]
+
+
 def search_path() -> "list[tuple[str, str]]":
-    """Give the folders that an ordinary start has on its path, the user's among them, and whose they are."""
+    """Give the folders that an ordinary start has on its path, the user's among them, and whose they are.
+
+    They are found as `site` finds them, and nothing of them is run: neither a `sitecustomize` nor the lines of code in
+    a `.pth` file. What only such code would add is not found.
+    """
     base = getattr(sys, "base_prefix", sys.prefix)
+    alone = sys.prefix != base and not sees_system()
     path = [(folder, site_of(folder, base)) for folder in sys.path if folder]
-    user = [(folder, "user") for folder in user_folders(base)]
-    wanted = "env" if sys.prefix == base else "system"
-    place = [n for n, (folder, site) in enumerate(path) if site == wanted and os.path.basename(folder) in SITE_FOLDERS]
-    at = place[0] if place else len(path)
+    if sys.prefix != base:
+        path += with_added(site_folders(sys.prefix), "env", base)
+    if not alone:
+        path += with_added(user_folders(), "user", base)
+        path += with_added(site_folders(base), "env" if sys.prefix == base else "system", base)
     unique: dict[str, tuple[str, str]] = {}
-    for folder, site in path[:at] + user + path[at:]:
+    for folder, site in path:
         unique.setdefault(os.path.realpath(folder), (folder, site))
     return list(unique.values())
+
+
+def with_added(folders: "list[str]", site: str, base: str) -> "list[tuple[str, str]]":
+    """Give folders, each with those that its `.pth` files add, and whose they are."""
+    found = []
+    for folder in folders:
+        found.append((folder, site))
+        found += [(each, site if site == "user" else site_of(each, base)) for each in pth_folders(folder)]
+    return found
+
+
+def site_folders(prefix: str) -> "list[str]":
+    """Give the folders of distributions below a prefix, in the layout that this interpreter was built with."""
+    library = os.path.dirname(os.__file__)
+    if os.path.exists(os.path.join(library, "orig-prefix.txt")):  # virtualenv before 20: its `site` runs on import
+        return [os.path.join(library, "site-packages")]
+    import site  # with -S its import runs nothing
+
+    return [each for each in site.getsitepackages([prefix]) if os.path.isdir(each)]
 
 
 def site_of(folder: str, base: str) -> str:
@@ -87,9 +127,9 @@ def below_site(folder: str) -> bool:
     return any(os.sep + name in folder for name in SITE_FOLDERS) or os.sep + "lib" in folder[len(sys.prefix) :].lower()
 
 
-def user_folders(base: str) -> "list[str]":
-    """Give the user's site folder and what its `.pth` files add, if an ordinary start would look there."""
-    if os.environ.get("PYTHONNOUSERSITE") or (sys.prefix != base and not sees_system()):
+def user_folders() -> "list[str]":
+    """Give the user's site folder, if an ordinary start would look there."""
+    if os.environ.get("PYTHONNOUSERSITE"):
         return []
     try:
         import site
@@ -97,26 +137,28 @@ def user_folders(base: str) -> "list[str]":
         folder = site.getusersitepackages()
     except Exception:  # what an odd home folder makes of it; an ordinary start then has none either
         return []
-    return [folder] + pth_folders(folder) if os.path.isdir(folder) else []
+    return [folder] if os.path.isdir(folder) else []
 
 
 def sees_system() -> bool:
-    """Tell whether this virtual environment was made to see the base interpreter's libraries."""
-    lines = (read_text(os.path.join(sys.prefix, "pyvenv.cfg")) or "").splitlines()
-    pairs = [line.partition("=") for line in lines]
-    return any(key.strip() == "include-system-site-packages" and "true" in value.lower() for key, _, value in pairs)
+    """Tell whether this virtual environment was made to see the base interpreter's libraries; it does unless told."""
+    lines = (read_text(settings_file()) or "").lower().splitlines()
+    pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition("=") for line in lines)]
+    return dict(pairs).get("include-system-site-packages", "true") == "true"
 
 
 def pth_folders(folder: str) -> "list[str]":
-    """Give the folders that the `.pth` files of a folder name; their lines of code are not run."""
-    found = []
-    for name in sorted(listed(folder)):
-        if name.endswith(".pth") and not name.startswith("."):
-            for line in (read_text(os.path.join(folder, name)) or "").splitlines():
-                path = os.path.join(folder, line.strip())
-                if line.strip() and not line.startswith(("#", "import ", "import\t")) and os.path.isdir(path):
-                    found.append(path)
-    return found
+    """Give what the `.pth` files of a folder add to the path."""
+    names = [name for name in sorted(listed(folder)) if name.endswith(".pth") and not name.startswith(".")]
+    return [path for name in names for path in named_by_pth(folder, name)]
+
+
+def named_by_pth(folder: str, name: str) -> "list[str]":
+    """Give what one `.pth` file names and is there; its lines of code are not run."""
+    lines = [line.rstrip() for line in (read_text(os.path.join(folder, name)) or "").splitlines()]
+    wanted = [line for line in lines if line.strip() and not line.startswith(("#", "import ", "import\t"))]
+    paths = [os.path.join(folder, line) for line in wanted if "\0" not in line]
+    return [path for path in paths if os.path.exists(path)]
 
 
 def read_folder(folder: str, site: str, with_modules: bool) -> "list[dict[str, object]]":
@@ -197,10 +239,8 @@ def read_header(path: str, problems: "list[str]") -> "dict[str, list[str]]":
     if path.lower().endswith(".egg-info"):
         names.reverse()
     for name in names:
-        try:
-            with open(os.path.join(path, name) if name else path, "rb") as file:
-                raw = file.read()
-        except OSError:
+        raw = read_bytes(os.path.join(path, name) if name else path)
+        if raw is None:
             continue
         try:
             return fields_of(raw.decode("utf-8"))
@@ -258,7 +298,7 @@ def read_direct_url(path: str, problems: "list[str]") -> "dict[str, object] | No
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict) and isinstance(found.get("url"), str):
         return found
@@ -278,7 +318,7 @@ def top_modules(path: str, folder: str) -> "list[str] | None":
     if not found and not named:
         for name in files:  # an editable one has nothing here but the path to its source
             if name.endswith(".pth") and "/" not in name:
-                for source in pth_lines(os.path.join(folder, name)):
+                for source in named_by_pth(folder, name):
                     found |= modules_of_files(sources(source), shared)
     return sorted(found or named) or None
 
@@ -308,12 +348,6 @@ def modules_of_files(files: "list[str]", shared: "set[str]") -> "set[str]":
     return found
 
 
-def pth_lines(path: str) -> "list[str]":
-    """Give the folders that one `.pth` file names."""
-    lines = [line.strip() for line in (read_text(path) or "").splitlines()]
-    return [line for line in lines if os.path.isdir(line)]
-
-
 def sources(folder: str) -> "list[str]":
     """Give the packages and modules of a source folder as the files of a list would name them."""
     names = listed(folder)
@@ -330,11 +364,19 @@ def listed(folder: str) -> "list[str]":
 
 
 def read_text(path: str) -> "str | None":
-    """Read a small file, whatever bytes it holds; None if there is none."""
+    """Read a small file, whatever bytes it holds, with any kind of line ends; None if there is none."""
+    raw = read_bytes(path)
+    return None if raw is None else raw.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: str) -> "bytes | None":
+    """Read a regular file; None if there is none. What else may lie there, such as a pipe, may never end."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -84,6 +84,14 @@ def test_the_time_limit_reaches_the_interpreter(tmp_path, capsys):
     assert "wanted an answer in 0.1 s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("limit", ["nan", "inf", "-inf", "1e300", "0", "soon"])
+def test_a_time_limit_that_is_none_is_one_sentence(capsys, limit):
+    assert exit_status(["where", f"--timeout={limit}"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "Invalid value for '--timeout'" in err
+
+
 def test_help_imports_no_subcommand_and_no_library():
     names = ["csci_utils.deps.where", "packaging", "plette", "ruamel", "luigi", "tomllib", "importlib.metadata"]
     code = (

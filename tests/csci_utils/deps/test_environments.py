@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +22,9 @@ from csci_utils.deps.environments import (
     read_environments,
 )
 from csci_utils.deps.errors import InterpreterError
+from csci_utils.deps.facts import Origin
 from csci_utils.deps.project import find_project, read_project
+from tests.conftest import REPO
 from tests.csci_utils.deps.conftest import site_of
 from tests.csci_utils.deps.making import BASE_PYTHON, PROJECTS, PUBLIC, make_conda, make_dist, make_program, make_venv
 
@@ -205,6 +211,62 @@ def test_several_are_asked_at_a_time(tmp_path):
     assert time.monotonic() - start < 1.5
 
 
+@pytest.fixture
+def hanging(tmp_path):
+    """An interpreter that answers nothing, and the file in which it names itself."""
+    return make_program(
+        tmp_path / "hangs",
+        f"echo $$ > {tmp_path / 'pid'}.new; mv {tmp_path / 'pid'}.new {tmp_path / 'pid'}; exec sleep 60",
+    )
+
+
+def is_gone(pid_file):
+    """Whether the process has ended; whoever started it may not have asked for its status yet."""
+    stat = Path(f"/proc/{int(pid_file.read_text())}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def wait_for(happened):
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging):
+    def interrupt():
+        wait_for((tmp_path / "pid").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        read_environments([place_of(str(hanging))] * 10)
+    assert time.monotonic() - start < 5
+    thread.join()
+    assert is_gone(tmp_path / "pid")
+
+
+def test_who_cannot_be_read_does_not_wait_for_the_others(tmp_path, hanging):
+    start = time.monotonic()
+    with pytest.raises(InterpreterError, match="status 3"):
+        read_environments([place_of(str(make_program(tmp_path / "broken", "exit 3"))), place_of(str(hanging))])
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_interpreter_outlives_the_command(tmp_path, hanging, number):
+    command = [sys.executable, "-m", "csci_utils.deps", "where", "--python", str(hanging)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPO)}
+    )
+    wait_for((tmp_path / "pid").exists)
+    process.send_signal(number)
+    assert process.wait(10) == 128 + number
+    assert is_gone(tmp_path / "pid")
+
+
 def test_two_metadata_folders_of_one_name_are_a_problem_of_both(tmp_path):
     site = make_venv(tmp_path / "venv")
     make_dist(site, "six", "1.0")
@@ -264,6 +326,17 @@ def test_the_source_of_an_editable_one_is_not_a_second_copy(tmp_path):
     (site / "__editable__.thing.pth").write_text(f"{tmp_path / 'src'}\n")
     (found,) = read_venv(tmp_path).distributions
     assert (found.editable, found.hidden_by) == (True, None)
+
+
+@pytest.mark.parametrize("url", ["file://[", "file:///a%00b", "file:///%ff%0a", ""])
+def test_an_address_that_is_none_is_kept_as_it_stands(tmp_path, url):
+    site = make_venv(tmp_path / "venv")
+    commit = {"vcs": ["git"], "commit_id": {}}
+    make_dist(site, "thing", direct_url={"url": url, "dir_info": {"editable": True}, "vcs_info": commit})
+    make_dist(tmp_path / "src", "thing", folder="thing.egg-info")
+    (site / "thing.pth").write_text(f"{tmp_path / 'src'}\n")
+    found = read_venv(tmp_path).active()["thing"]
+    assert (found.origin, found.location) == (Origin(url=url), str(site))
 
 
 def test_an_old_editable_one_is_its_source(tmp_path):

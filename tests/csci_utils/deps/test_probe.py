@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,16 @@ def test_modules_are_those_that_importlib_metadata_maps():
     assert {name: roots[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("python", OTHER_PYTHONS, ids=lambda path: path.parent.parent.name)
+def is_quick(python):
+    """The oldest, and the system's; the others are more of the same."""
+    return re.search(r"/3\.6\.|/usr", str(python))
+
+
+@pytest.mark.parametrize(
+    "python",
+    [each if is_quick(each) else pytest.param(each, marks=pytest.mark.slow) for each in OTHER_PYTHONS],
+    ids=[each.parent.parent.name for each in OTHER_PYTHONS],
+)
 def test_other_pythons_report_the_path_of_an_ordinary_start(python):
     found = ask(python, modules=True)
     code = "import json, sys; print(json.dumps([p for p in sys.path if p]))"
@@ -137,6 +147,42 @@ def test_the_order_is_that_of_an_ordinary_start(base_with_user_site, tmp_path):
     assert str([each["name"] for each in ask(python)["distributions"]]) == plain.stdout.strip()
 
 
+@pytest.mark.parametrize("settings", ["", "include-system-site-packages = True\n", "include-system-site-packages=no\n"])
+def test_what_a_virtual_environment_sees_is_what_an_ordinary_start_does(base_with_user_site, tmp_path, settings):
+    make_dist(make_venv(tmp_path / "venv"), "own")
+    (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {BASE_PYTHON.parent}\n{settings}")
+    assert ("from-user" in sites(tmp_path / "venv" / "bin" / "python")) is ("no" not in settings)
+
+
+def test_nothing_that_lies_in_an_environment_is_run(tmp_path, monkeypatch):
+    """Neither what `site` imports on every start, nor the lines of code in .pth files, nor a module of its name."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    site = make_venv(tmp_path / "venv", system_site=True)
+    code = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    for folder in (site, user_site(tmp_path / "home")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.pth").write_text(f"import sys; {code}\n{tmp_path / 'more'}\n")
+        for name in ("sitecustomize", "usercustomize", "json", "site"):
+            (folder / f"{name}.py").write_text(code)
+    make_dist(tmp_path / "more", "from-pth")
+    python = tmp_path / "venv" / "bin" / "python"
+    assert "from-pth" in sites(python)
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([python, "-c", ""], check=True)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(tmp_path):
+    site = make_venv(tmp_path / "venv")
+    path = make_dist(site, "thing")
+    (path / "METADATA").unlink()
+    for pipe in (path / "METADATA", path / "direct_url.json", path / "RECORD", site / "x.pth"):
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+    (found,) = ask(tmp_path / "venv" / "bin" / "python", modules=True, timeout_s=5)["distributions"]
+    assert found["problems"][0] == "its METADATA or PKG-INFO is missing or cannot be read"
+
+
 def test_a_folder_that_two_names_lead_to_is_read_once(tmp_path):
     site = make_venv(tmp_path / "venv")
     make_dist(site, "own")
@@ -184,7 +230,7 @@ def test_metadata_that_says_nothing_is_said(tmp_path, text):
     assert found["problems"] == ["its metadata gives no version"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"dir_info": {}}', '{"url": 3}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"dir_info": {}}', '{"url": 3}', "[" * 100_000])
 def test_a_broken_direct_url_is_said(tmp_path, text):
     (make_dist(tmp_path, "a") / "direct_url.json").write_text(text)
     found = one(tmp_path)
@@ -251,6 +297,13 @@ def test_an_editable_one_is_imported_as_what_its_source_holds(tmp_path):
     make_dist(site, "thing", files=["_thing.pth"])
     (site / "_thing.pth").write_text(f"{tmp_path / 'src'}\n")
     assert one(site)["modules"] == ["thing"]
+
+
+def test_a_file_with_a_nul_in_its_name_is_none(tmp_path):
+    make_dist(tmp_path, "thing", files=["a\0b.pth"])
+    (tmp_path / "x.pth").write_text("/a\0b\n")
+    assert one(tmp_path)["modules"] is None
+    assert probe.pth_folders(str(tmp_path)) == []
 
 
 def test_circular_requirements_are_read_as_they_stand(tmp_path):
