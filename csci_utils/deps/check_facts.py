@@ -155,7 +155,9 @@ def read_facts(project: Project, environment: Environment | None) -> Facts:
         tree=tree,
         parsed={each: read_imports(project.folder / each, markers=markers) for each in tree.sources},
         declarations=declarations,
-        modules=Modules(environment=environment, named=settings.modules, expected=expected),
+        modules=Modules(
+            environment=environment, named=settings.modules, expected=expected, python=markers["python_version"]
+        ),
         markers=markers,
     )
 

@@ -10,6 +10,16 @@ from functools import cached_property
 from csci_utils.deps.facts import Environment, normal_name
 
 _STUBS_OF_PYTHON = frozenset({"_typeshed", "__main__"})
+_GONE: Mapping[tuple[int, int], str] = {
+    (3, 11): "binhex",
+    (3, 12): "asynchat asyncore distutils imp smtpd",
+    (
+        3,
+        13,
+    ): "aifc audioop cgi cgitb chunk crypt imghdr lib2to3 mailcap msilib nis nntplib ossaudiodev pipes sndhdr spwd "
+    "sunau telnetlib uu xdrlib",
+}
+"""What Python brought itself until a version."""
 _LIKELY = ("{}", "python-{}", "{}-python", "py{}", "py-{}", "{}-py", "{}-client")
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -112,11 +122,13 @@ class Modules:
         environment: the project's, with modules, or None.
         named: by the project's settings, dotted name to distribution.
         expected: names that a guess may hit: those that are declared or locked.
+        python: the version that imports are judged by where the environment does not tell its standard library, `3.9`.
     """
 
     environment: Environment | None
     named: Mapping[str, str]
     expected: frozenset[str]
+    python: str = "3.13"
 
     @cached_property
     def _installed(self) -> Mapping[str, tuple[str, ...]]:
@@ -130,9 +142,16 @@ class Modules:
 
     def is_standard(self, module: str) -> bool:
         """Tell whether Python itself brings an import."""
-        known = self.environment.stdlib if self.environment and self.environment.stdlib else sys.stdlib_module_names
         first = module.partition(".")[0]
-        return first in known or first in _STUBS_OF_PYTHON
+        return first in self._standard or first in _STUBS_OF_PYTHON
+
+    @cached_property
+    def _standard(self) -> frozenset[str]:
+        if self.environment and self.environment.stdlib:
+            return self.environment.stdlib
+        version = tuple(int(each) for each in self.python.split(".")[:2] if each.isdecimal())
+        gone = " ".join(names for until, names in _GONE.items() if version < until)
+        return sys.stdlib_module_names | {*gone.split()}
 
     def bring(self, module: str, name: str | None = None) -> Brought:
         """Tell what brings an import.

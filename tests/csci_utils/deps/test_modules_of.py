@@ -97,6 +97,16 @@ def test_the_standard_library_is_the_environments():
     assert not modules().is_standard("yaml")
 
 
+@pytest.mark.parametrize(
+    ("python", "standard"), [("3.8", True), ("3.11", True), ("3.12", False), ("3.12.1", False), ("odd", True)]
+)
+def test_an_older_python_brought_more_itself(monkeypatch, python, standard):
+    monkeypatch.setattr(sys, "stdlib_module_names", frozenset({"os"}))
+    known = Modules(environment=None, named={}, expected=frozenset(), python=python)
+    assert known.is_standard("distutils.core") is standard
+    assert known.is_standard("os")
+
+
 def test_a_distribution_has_likely_modules():
     known = modules({"pyyaml": ["yaml", "_yaml"]}, named={"odd": "The.Thing"})
     assert known.of("pyyaml") == ("yaml", "_yaml")
