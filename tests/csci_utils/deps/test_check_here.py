@@ -108,9 +108,9 @@ def test_without_an_environment_nothing_is_found_here_either(copied, read_once):
 def test_with_a_line_less_that_import_and_the_stale_lock_are_found(copied, environment, read_once, name):
     stale = [("stale-lock", "Pipfile.lock")]
     import_of_it = [("transitive", normal_name(name))] if normal_name(name) in imported_here() else []
-    folder = without(copied, name)
-    assert found(folder, environment) == stale + import_of_it
-    assert check(read_project(folder), environment).breaks_ci
+    report = check(read_project(without(copied, name)), environment)
+    assert [(each.kind, each.name) for each in report.findings] == stale + import_of_it
+    assert report.breaks_ci
 
 
 @pytest.mark.slow
