@@ -68,12 +68,15 @@ def _brought(facts: Facts, source: str, imported: Import) -> Iterator[Brought]:
 def _could_be_ours(facts: Facts, source: str, imported: Import, whole: str, brought: Brought) -> bool:
     """Tell whether an import may be of the project's own: a folder may be called like the library that it is about.
 
-    Of a folder without `__init__.py` and a library, Python takes the library, wherever it finds it.
+    Of a folder without `__init__.py` and a library, Python takes the library, wherever it finds it, unless both are
+    parts of a namespace. A module that lies far from its importer is ours only where no library is to be seen.
     """
-    near = facts.tree.holds_near(whole, source)
+    tree = facts.tree
+    near = tree.holds_near(whole, source)
+    if near == "module" or not (brought.guessed or facts.modules.is_shared(whole)):
+        return near == "module"
     first = imported.module.partition(".")[0]
-    shared = near or facts.tree.holds(first) or facts.tree.holds_near(first, source)
-    return near == "module" or (shared is not None and brought.guessed)
+    return bool(near or tree.holds(first) or tree.holds_near(first, source)) or tree.holds_somewhere(whole) == "module"
 
 
 def check_uses(facts: Facts, uses: list[Use]) -> Iterator[Finding]:

@@ -153,6 +153,10 @@ class Modules:
         gone = " ".join(names for until, names in _GONE.items() if version < until)
         return sys.stdlib_module_names | {*gone.split()}
 
+    def is_shared(self, module: str) -> bool:
+        """Tell whether distributions of the environment share a name as a namespace, and none has it as its own."""
+        return f"{module}." in self._installed and module not in self._installed
+
     def bring(self, module: str, name: str | None = None) -> Brought:
         """Tell what brings an import.
 

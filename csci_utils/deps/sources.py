@@ -76,6 +76,10 @@ class Tree:
         return frozenset(map(self.root_of, self.sources))
 
     @cached_property
+    def _package_roots(self) -> frozenset[str]:
+        return frozenset(self.root_of(each) for each in self.sources if self.part_of(each) == "package")
+
+    @cached_property
     def _by_folder(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for path in map(PurePosixPath, self.sources):
@@ -130,6 +134,10 @@ class Tree:
         root = PurePosixPath(self.root_of(source))
         roots = [str(each) for each in (root, *root.parents)]
         return self._found(module, [*roots, *self._all_roots] if self.part_of(source) == "development" else roots)
+
+    def holds_somewhere(self, module: str) -> Held | None:
+        """Tell the same of a module of the package in any folder, which only what starts the program could know of."""
+        return self._found(module, self._package_roots)
 
     def _found(self, module: str, roots: Iterable[str]) -> Held | None:
         found = {self._leads(root, module) for root in roots}

@@ -328,6 +328,24 @@ def test_code_below_a_folder_is_the_projects_own(project, environment):
         assert found(project, each) == []
 
 
+def test_a_module_far_away_is_the_projects_own_where_no_library_is_to_be_seen(project, tmp_path, environment):
+    write(project, {"packages/core/ours/__init__.py": "", "tests/deep/helping.py": ""})
+    write(project, {"apps/web/main.py": "import flask, ours\n"})
+    assert found(project) == []
+    assert found(project, environment) == []
+    assert found(project, environment_with(tmp_path / "site", {"ours": ["ours.py"]})) == [("undeclared", "ours")]
+    write(project, {"apps/web/main.py": "import flask, helping\n"})
+    assert found(project) == [("undeclared", "helping")]
+
+
+def test_a_namespace_that_libraries_share_is_the_projects_too(project, tmp_path, environment):
+    environment = environment_with(tmp_path / "site", {"firm-core": ["firm/core/__init__.py"]})
+    write(project, {"firm/ours/__init__.py": "", "app.py": "import flask, firm\nfrom firm import ours, made\n"})
+    assert found(project, environment) == []
+    write(project, {"app.py": "import flask\nfrom firm import ours, core\n"})
+    assert found(project, environment) == [("undeclared", "firm-core")]
+
+
 def test_a_linked_package_is_the_projects_own(project, tmp_path, environment):
     write(tmp_path / "shared", {"__init__.py": ""})
     os.symlink(tmp_path / "shared", project / "ours")
