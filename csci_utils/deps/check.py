@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csci_utils.deps.environments import own_place, read_environments
+from csci_utils.deps.environments import read_environments
 from csci_utils.deps.facts import Environment
 from csci_utils.deps.files import shown
 from csci_utils.deps.findings import BREAKING, KINDS, Finding, finding
 from csci_utils.deps.options import Request, tell, with_request
+from csci_utils.deps.places import own_place
 from csci_utils.deps.project import Project
 
 if TYPE_CHECKING:

@@ -1,150 +1,27 @@
-"""The environments that concern a project: which there are, and what is installed in each."""
+"""What is installed at each place, as facts: where each distribution came from, and which one hides the others."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from csci_utils.deps import probe
-from csci_utils.deps.conda import conda_environments, conda_packages
+from csci_utils.deps.conda_and_pipenv import conda_packages
 from csci_utils.deps.errors import InterpreterError
-from csci_utils.deps.facts import Distribution, Environment, PlaceKind
-from csci_utils.deps.installed import distributions_of
+from csci_utils.deps.facts import Distribution, Environment, Origin, normal_name
 from csci_utils.deps.interpreter import TIMEOUT_S, ask
-from csci_utils.deps.pipenv_venv import venv_of
-from csci_utils.deps.pipfile import Pipfile
-from csci_utils.deps.project import Project
+from csci_utils.deps.places import Place, is_venv
+from csci_utils.deps.text import without_secrets
 
 _AT_A_TIME = 8
-_PYTHONS = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where an environment is, before anything is asked.
-
-    Attributes:
-        label: what it is called side by side with others.
-        kind: how it was found.
-        python: its interpreter, or None where there is none to ask.
-        folder: its root, or the folder of installed distributions that was named.
-    """
-
-    label: str
-    kind: PlaceKind
-    python: Path | None
-    folder: Path
-
-
-def find_places(
-    project: Project | None,
-    *,
-    named: Sequence[str] = (),
-    conda: bool = True,
-    environ: Mapping[str, str] = os.environ,
-) -> tuple[list[Place], list[str]]:
-    """Find the main interpreter, the project's own environment, conda's environments, and those that were named.
-
-    Nothing is started.
-
-    Args:
-        project: see `own_place`; None has no environment.
-        named: interpreters, roots of environments, or folders of installed distributions.
-        conda: whether to look for conda's.
-        environ: the environment variables.
-
-    Returns:
-        The places, each once, and what the user should know of those that are missing.
-
-    Raises:
-        InterpreterError: one that was named is not there.
-    """
-    places = list(_main(environ))
-    remarks = [] if places else ["no python3 on the path outside of virtual environments, so there is no main column"]
-    if project is not None:
-        own, more = own_place(project, environ=environ)
-        places += [own] if own else []
-        remarks += more
-    if conda:
-        for name, folder in conda_environments(environ).items():
-            places.append(Place(label=f"conda:{name}", kind="conda", python=python_of(folder), folder=folder))
-    places += [place_of(name) for name in named]
-    return list(_each_once(places)), remarks
-
-
-def own_place(
-    project: Project, *, named: Sequence[str] = (), environ: Mapping[str, str] = os.environ
-) -> tuple[Place | None, list[str]]:
-    """Find the environment that a project is to be seen in: the first that was named, else the project's own.
-
-    With a Pipfile that is the one that pipenv would use. Without one it is the active one (`VIRTUAL_ENV`), else `.venv`
-    or `venv` in the project's folder.
-
-    Args:
-        project: whose it is.
-        named: interpreters, roots of environments, or folders of installed distributions.
-        environ: the environment variables.
-
-    Returns:
-        The place, None if there is none, and what the user should know of it.
-
-    Raises:
-        InterpreterError: the one that was named is not there.
-    """
-    if named:
-        return place_of(named[0]), []
-    if project.pipfile is not None:
-        return _pipenvs(project.pipfile, environ, make="sync" if project.lock else "install")
-    active = environ.get("VIRTUAL_ENV")
-    for folder in (*([Path(active)] if active else []), project.folder / ".venv", project.folder / "venv"):
-        if folder.is_dir():
-            return place_of(str(folder)), []
-    return None, [f"no environment is active or below {project.folder}; name one with --python"]
-
-
-def _pipenvs(pipfile: Pipfile, environ: Mapping[str, str], *, make: str) -> tuple[Place | None, list[str]]:
-    """Give the environment that pipenv would use, and say so where that is the active one and not the project's own."""
-    folder = venv_of(pipfile, environ=environ)
-    kept = venv_of(pipfile, environ={name: value for name, value in environ.items() if name != "VIRTUAL_ENV"})
-    remarks = []
-    if os.path.realpath(folder) != os.path.realpath(kept):
-        remarks.append(
-            f"pipenv takes the active environment {folder} for the one of {pipfile.path.parent}, "
-            f"which would be {kept}; to see that one: deactivate, or PIPENV_IGNORE_VIRTUALENVS=1"
-        )
-    if not folder.is_dir():
-        return None, [*remarks, f"no pipenv environment at {folder}; make it: pipenv {make} --dev"]
-    return Place(label="pipenv", kind="pipenv", python=python_of(folder), folder=folder), remarks
-
-
-def place_of(name: str) -> Place:
-    """Tell what somebody named: an interpreter, by its path or a name on PATH; an environment; a folder.
-
-    Raises:
-        InterpreterError: there is nothing of that name.
-    """
-    path = Path(os.path.abspath(os.path.expanduser(name)))
-    if path.is_dir():
-        python = python_of(path)
-        return Place(label=name, kind="python" if python else "folder", python=python, folder=path)
-    if not path.exists() and os.sep not in name and shutil.which(name):
-        path = Path(shutil.which(name) or name)
-    if not path.exists():
-        raise InterpreterError(f"{name}: wanted an interpreter or a folder, found nothing; name another one")
-    return Place(label=name, kind="python", python=path, folder=path.parent)
-
-
-def python_of(folder: Path) -> Path | None:
-    """Give the interpreter of an environment by its root, or None."""
-    return next((folder / name for name in _PYTHONS if os.access(folder / name, os.X_OK)), None)
+_DOUBLED = "more than one metadata folder has its name, {} is found first; reinstall it"
 
 
 def read_environments(
@@ -153,7 +30,7 @@ def read_environments(
     """Read what is installed at each place, several at a time.
 
     Args:
-        places: from `find_places`.
+        places: from `places.find_places`.
         modules: whether to read what each distribution can be imported as.
         timeout_s: how long each interpreter may take.
 
@@ -188,7 +65,7 @@ def read_environment(
     """Read what is installed at one place: its interpreter is asked; a folder without one is read as it lies there.
 
     Args:
-        place: from `find_places`.
+        place: from `places.find_places`.
         modules: whether to read what each distribution can be imported as.
         timeout_s: how long its interpreter may take.
         unwanted: once this is set, the interpreter is ended.
@@ -204,36 +81,12 @@ def read_environment(
             if place.kind in ("python", "folder"):
                 raise
             problems.append(f"{err}; its folders are read as they lie")
-    elif place.kind == "pipenv" or _is_venv(place.folder):
+    elif place.kind == "pipenv" or is_venv(place.folder):
         problems.append(
             f"{place.folder}: wanted an environment, found no interpreter in it that can be run; its folders are read "
             "as they lie; make it anew"
         )
     return replace(_from_folder(place, modules=modules), problems=tuple(problems))
-
-
-def _main(environ: Mapping[str, str]) -> Iterator[Place]:
-    """Give the Python that the path leads to outside of virtual environments; else what this one was made from."""
-    folders = [each for each in environ.get("PATH", "").split(os.pathsep) if each and not _is_venv(Path(each).parent)]
-    found = next(
-        (each for each in (shutil.which(n, path=os.pathsep.join(folders)) for n in ("python3", "python")) if each), None
-    )
-    found = found or getattr(sys, "_base_executable", None)
-    if found:
-        yield Place(label="main", kind="main", python=Path(found), folder=Path(found).parent)
-
-
-def _is_venv(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").is_file()
-
-
-def _each_once(places: Iterable[Place]) -> Iterator[Place]:
-    seen = set()
-    for place in places:
-        key = os.path.abspath(place.python or place.folder)
-        if key not in seen:
-            seen.add(key)
-            yield place
 
 
 def _asked(place: Place, report: Mapping[str, Any]) -> Environment:
@@ -278,3 +131,80 @@ def _from_folder(place: Place, *, modules: bool) -> Environment:
 def _only_condas(prefix: Path, found: Iterable[Distribution]) -> Iterator[Distribution]:
     known = {each.name for each in found}
     return (each for each in conda_packages(prefix) if each.name not in known)
+
+
+def distributions_of(raw: Iterable[Mapping[str, Any]]) -> tuple[Distribution, ...]:
+    """Make facts of what a probe found, and tell which of one name hides the others.
+
+    Args:
+        raw: the entries of `probe.report`, in the order in which Python finds them.
+    """
+    first: dict[str, Distribution] = {}
+    found = []
+    for each in map(_distribution, raw):
+        before = first.setdefault(each.name, each)
+        if before is each:
+            found.append(each)
+        elif not _is_source_of(before, each):
+            found.append(_hidden(each, before))
+    doubled = {each.hidden_by for each in found if each.hidden_by and _in_one_folder(each.path, each.hidden_by)}
+    return tuple(
+        replace(each, problems=(*each.problems, _DOUBLED.format(each.path))) if each.path in doubled else each
+        for each in found
+    )
+
+
+def _hidden(each: Distribution, before: Distribution) -> Distribution:
+    doubled = _in_one_folder(each.path, before.path)
+    problems = (*each.problems, _DOUBLED.format(before.path)) if doubled else each.problems
+    return replace(each, hidden_by=before.path, problems=problems)
+
+
+def _in_one_folder(path: str, other: str) -> bool:
+    return os.path.dirname(path) == os.path.dirname(other)
+
+
+def _is_source_of(editable: Distribution, other: Distribution) -> bool:
+    """Tell the metadata that an editable installation leaves in its source, which lies on the path with it."""
+    return (
+        editable.editable
+        and other.site == "path"
+        and os.path.realpath(os.path.dirname(other.path)).startswith(os.path.realpath(editable.location))
+    )
+
+
+def _distribution(raw: Mapping[str, Any]) -> Distribution:
+    direct = raw["direct_url"] or {}
+    vcs, info = (part if isinstance(part, dict) else {} for part in (direct.get("vcs_info"), direct.get("dir_info")))
+    in_source = raw["site"] == "path" and str(raw["path"]).endswith(".egg-info")
+    editable = bool(info.get("editable")) or in_source
+    source = _path_of(direct["url"]) if direct and editable else raw["folder"]
+    return Distribution(
+        name=normal_name(raw["name"]),
+        spelled=raw["name"],
+        version=raw["version"],
+        path=raw["path"],
+        location=source or raw["folder"],
+        site=raw["site"],
+        requires=tuple(map(without_secrets, raw["requires"])),
+        extras=tuple(raw["extras"]),
+        modules=tuple(raw["modules"]) if raw["modules"] is not None else None,
+        installer=raw["installer"],
+        editable=editable,
+        origin=_origin(direct["url"], vcs) if direct else None,
+        problems=tuple(raw["problems"]),
+    )
+
+
+def _path_of(url: str) -> str | None:
+    """Give the folder that an address names; None where it is no address, or what it names can be none."""
+    try:
+        path = unquote(urlsplit(url).path)
+    except ValueError:
+        return None
+    return path if path.isprintable() else None
+
+
+def _origin(url: str, vcs: Mapping[str, Any]) -> Origin:
+    name, commit = (each if isinstance(each, str) else None for each in (vcs.get("vcs"), vcs.get("commit_id")))
+    return Origin(url=without_secrets(url), vcs=name, commit=commit)

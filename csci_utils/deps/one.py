@@ -52,7 +52,8 @@ def command(request: Request, *, name: str) -> int:
 
 def _own(request: Request, project: Project, environments: Sequence[Environment]) -> Environment | None:
     """Choose what to compare with: what was named, else the project's own."""
-    from csci_utils.deps.environments import own_place, read_environment
+    from csci_utils.deps.environments import read_environment
+    from csci_utils.deps.places import own_place
 
     place, _ = own_place(project, named=request.pythons)  # what there is to say of it has been said
     if place is None:

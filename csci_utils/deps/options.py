@@ -76,7 +76,8 @@ class Request:
         Raises:
             InterpreterError: one that was named cannot be read.
         """
-        from csci_utils.deps.environments import find_places, read_environments
+        from csci_utils.deps.environments import read_environments
+        from csci_utils.deps.places import find_places
 
         places, remarks = find_places(project, named=self.pythons)
         environments = read_environments(places, modules=modules, timeout_s=self.timeout_s)

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from csci_utils.deps.environments import find_places, read_environments
+from csci_utils.deps.environments import read_environments
 from csci_utils.deps.facts import Environment, as_data
 from csci_utils.deps.options import Request
+from csci_utils.deps.places import find_places
 from csci_utils.deps.project import Project, find_project, read_project
 
 PARTS = ("declared", "locked", "environments", "modules", "travis", "sources")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from csci_utils.deps.environments import Place, find_places, own_place, place_of, read_environment
+from csci_utils.deps.environments import read_environment
 from csci_utils.deps.errors import InterpreterError, LockfileError, NotInstalledError
 from csci_utils.deps.facts import Environment, normal_name
 from csci_utils.deps.graph import Graph
@@ -17,6 +17,7 @@ from csci_utils.deps.graph import Request as Wish
 from csci_utils.deps.graph_building import build_graph
 from csci_utils.deps.graph_packages import environment_packages, lock_packages
 from csci_utils.deps.options import Request, tell, with_request
+from csci_utils.deps.places import Place, find_places, own_place, place_of
 from csci_utils.deps.project import Project
 from csci_utils.deps.tree_lines import Step, lines_of, walk_down, walk_up
 

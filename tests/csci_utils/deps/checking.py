@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from csci_utils.deps.check import check
-from csci_utils.deps.environments import Place, read_environment
+from csci_utils.deps.environments import read_environment
 from csci_utils.deps.facts import Environment
 from csci_utils.deps.pipfile import digests, read_pipfile
+from csci_utils.deps.places import Place
 from csci_utils.deps.project import read_project
 from tests.csci_utils.deps.making import make_dist
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from csci_utils.deps.check import check
-from csci_utils.deps.environments import place_of, read_environment
+from csci_utils.deps.environments import read_environment
 from csci_utils.deps.facts import Environment, normal_name
+from csci_utils.deps.places import place_of
 from csci_utils.deps.project import read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.checking import write

@@ -18,9 +18,10 @@ import pytest
 from csci_utils.deps import check_facts
 from csci_utils.deps.check import check
 from csci_utils.deps.cli import exit_status
-from csci_utils.deps.environments import place_of, read_environment
+from csci_utils.deps.environments import read_environment
 from csci_utils.deps.facts import normal_name
 from csci_utils.deps.imports import parse_imports
+from csci_utils.deps.places import place_of
 from csci_utils.deps.project import read_project
 from csci_utils.deps.sources import read_tree
 from tests.conftest import REPO

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csci_utils.deps.conda import conda_environments, conda_packages
+from csci_utils.deps.conda_and_pipenv import conda_environments, conda_packages
 from tests.csci_utils.deps.making import make_conda, make_program
 
 

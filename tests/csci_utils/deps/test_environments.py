@@ -13,16 +13,10 @@ from pathlib import Path
 import pytest
 
 from csci_utils.deps.cli import exit_status
-from csci_utils.deps.environments import (
-    Place,
-    find_places,
-    own_place,
-    place_of,
-    read_environment,
-    read_environments,
-)
+from csci_utils.deps.environments import read_environment, read_environments
 from csci_utils.deps.errors import InterpreterError
 from csci_utils.deps.facts import Origin
+from csci_utils.deps.places import Place, find_places, own_place, place_of
 from csci_utils.deps.project import find_project, read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.conftest import site_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csci_utils.deps.pipenv_venv import venv_name, venv_of, workon_home
+from csci_utils.deps.conda_and_pipenv import venv_name, venv_of, workon_home
 from csci_utils.deps.pipfile import read_pipfile
 from tests.conftest import REPO
 from tests.csci_utils.deps.making import make_venv
