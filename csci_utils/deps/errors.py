@@ -42,6 +42,14 @@ class NotInstalledError(DepsError, LookupError):
     """A name that was asked for is not where it was looked for."""
 
 
+class AmbiguousNameError(DepsError, LookupError):
+    """A name is that of a namespace which several distributions share."""
+
+
+class PictureError(DepsError, ValueError):
+    """A picture cannot be made of what was asked for, or not be written where it was to go."""
+
+
 class TravisError(DepsError, ValueError):
     """A `.travis.yml` cannot be read, or not be changed in one place only."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csci_utils.deps.errors import DepsError
+from csci_utils.deps.errors import AmbiguousNameError
 from csci_utils.deps.facts import Declared, Distribution, Environment, Locked, normal_name
 from csci_utils.deps.findings import Finding
 from csci_utils.deps.graph import Graph, State
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from csci_utils.deps.check_facts import Facts
 
 _MOST_NEAR = 5
-
-
-class AmbiguousNameError(DepsError, LookupError):
-    """A name is that of a namespace which several distributions share."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from csci_utils.deps.errors import DepsError
+from csci_utils.deps.errors import PictureError
 from csci_utils.deps.options import Request, with_request
 from csci_utils.deps.table import CONDA, DEFAULT, DEVELOP, PIP, Column, read_columns
 from csci_utils.deps.text import columns
@@ -19,10 +19,6 @@ SUFFIXES = (".png", ".svg")
 _SPOKEN = {PIP: "main interpreter"}
 _ALSO = {"main": PIP, "default": DEFAULT, "develop": DEVELOP}
 _FIRST = (PIP, DEFAULT, DEVELOP, CONDA)
-
-
-class PictureError(DepsError, ValueError):
-    """A picture cannot be made of what was asked for, or not be written where it was to go."""
 
 
 def regions_of(sets: Sequence[Column]) -> dict[frozenset[int], list[str]]:

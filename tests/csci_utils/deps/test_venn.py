@@ -17,6 +17,7 @@ from csci_utils import io as csci_io
 from csci_utils.deps import venn
 from csci_utils.deps.cli import exit_status
 from csci_utils.deps.discs import Disc, arrange
+from csci_utils.deps.errors import PictureError
 from csci_utils.deps.table import Column
 from csci_utils.deps.venn_composing import COLOURS, Outside, compose, crosses, spoken
 from csci_utils.deps.venn_drawing import Box, image_of, short, svg_of
@@ -258,7 +259,7 @@ def test_sets_are_chosen_by_name_in_their_order():
 )
 def test_sets_that_cannot_be_shown_are_refused(wanted, sentence):
     found = columns(conda={}, pip={}, **{"pipenv default": {}, "pipenv develop": {}})
-    with pytest.raises(venn.PictureError, match=sentence):
+    with pytest.raises(PictureError, match=sentence):
         venn.choose(found, wanted)
 
 
@@ -301,7 +302,7 @@ def test_a_file_that_cannot_be_written_is_found_out_first(world, capsys, monkeyp
 
 
 def test_no_folder_is_made_for_a_picture(tmp_path):
-    with pytest.raises(venn.PictureError, match="wanted a folder"):
+    with pytest.raises(PictureError, match="wanted a folder"):
         venn.write_picture(tmp_path / "gone" / "x.svg", columns(pip={"a": "1"}, conda={})[:2], title="t")
     assert list(tmp_path.iterdir()) == []
 
