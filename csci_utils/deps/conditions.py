@@ -17,6 +17,9 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[object, object], bool]] = {
     ast.NotIn: lambda one, other: one not in other,  # type: ignore[operator]
 }
 
+_MAJORS = ("PY2", "PY3")
+"""What `six` calls them, and those who do without it."""
+
 _TEXTS = {
     "sys.platform": "sys_platform",
     "os.name": "os_name",
@@ -43,14 +46,17 @@ def truth_of(test: ast.expr, markers: Mapping[str, str]) -> bool | None:
         inner = truth_of(test.operand, markers)
         return None if inner is None else not inner
     if isinstance(test, ast.BoolOp):
-        return _joined(test, [truth_of(each, markers) for each in test.values])
+        return _joined([truth_of(each, markers) for each in test.values], decisive=isinstance(test.op, ast.Or))
     if is_type_checking(test):
         return False
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute) and test.func.attr == "startswith":
         return _starts_with(test, test.func.value, markers)
-    if isinstance(test, ast.Compare) and len(test.ops) == 1:
-        return _compared(test, markers)
-    return None
+    if isinstance(test, ast.Compare):
+        terms = [test.left, *test.comparators]
+        pairs = zip(terms, test.ops, terms[1:], strict=False)
+        return _joined([_compared(left, how, right, markers) for left, how, right in pairs], decisive=False)
+    name = dotted(test).rpartition(".")[2]
+    return _version(markers)[0] == int(name[2:]) if name in _MAJORS and markers else None
 
 
 def dotted(node: ast.expr) -> str:
@@ -62,8 +68,7 @@ def dotted(node: ast.expr) -> str:
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def _joined(test: ast.BoolOp, values: list[bool | None]) -> bool | None:
-    decisive = isinstance(test.op, ast.Or)
+def _joined(values: list[bool | None], *, decisive: bool) -> bool | None:
     if decisive in values:
         return decisive
     return None if None in values else not decisive
@@ -77,12 +82,12 @@ def _starts_with(call: ast.Call, subject: ast.expr, markers: Mapping[str, str]) 
     return value.startswith(beginnings)
 
 
-def _compared(test: ast.Compare, markers: Mapping[str, str]) -> bool | None:
-    left, right = (_value(each, markers) for each in (test.left, test.comparators[0]))
-    if left is None or right is None or type(test.ops[0]) not in _COMPARE:
+def _compared(one: ast.expr, how: ast.cmpop, other: ast.expr, markers: Mapping[str, str]) -> bool | None:
+    left, right = _value(one, markers), _value(other, markers)
+    if left is None or right is None or type(how) not in _COMPARE:
         return None
     try:
-        return bool(_COMPARE[type(test.ops[0])](left, right))
+        return bool(_COMPARE[type(how)](left, right))
     except TypeError:
         return None
 

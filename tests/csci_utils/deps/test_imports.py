@@ -98,7 +98,12 @@ def test_how_much_an_import_is_needed(source, need):
         ("sys.version_info[9] == 2", None),
         ("sys.version_info > 'a'", None),
         ("unknown", None),
-        ("(3, 5) < sys.version_info < (3, 8)", None),
+        ("(3, 5) < sys.version_info < (3, 8)", False),
+        ("(3, 5) < sys.version_info < (3, 12)", True),
+        ("(3, 5) < unknown < (3, 8)", None),
+        ("six.PY2", False),
+        ("not PY2", True),
+        ("six.PY3", True),
     ],
 )
 def test_branches_for_other_pythons_and_platforms_are_optional(condition, holds):
