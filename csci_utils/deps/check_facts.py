@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from csci_utils.deps.brought import brought_by, requirement_of
 from csci_utils.deps.check_settings import CheckSettings, read_settings
 from csci_utils.deps.declarations import DEVELOPMENT, Declarations, declarations_of
 from csci_utils.deps.facts import Declared, Environment, normal_name
+from csci_utils.deps.graph_building import brought_by
 from csci_utils.deps.imports import Parsed, read_imports
 from csci_utils.deps.mentions import Mentions, read_words
 from csci_utils.deps.modules_of import Modules
 from csci_utils.deps.pipfile import wanted_python
 from csci_utils.deps.project import Project
 from csci_utils.deps.sources import Tree, read_tree
+from csci_utils.deps.standards import requirement_of
 
 
 @dataclass(frozen=True, kw_only=True)

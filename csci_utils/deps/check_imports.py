@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csci_utils.deps.brought import applies
 from csci_utils.deps.check_facts import Facts
 from csci_utils.deps.declarations import installed_as
 from csci_utils.deps.facts import Declared, normal_name
@@ -14,6 +13,7 @@ from csci_utils.deps.findings import Finding, Kind, finding
 from csci_utils.deps.imports import Import
 from csci_utils.deps.modules_of import Brought
 from csci_utils.deps.sources import Part
+from csci_utils.deps.standards import applies
 
 _TYPE_CHECKERS = frozenset({"mypy", "pyright", "basedpyright", "pytype", "pyre-check", "ty", "zuban"})
 _BUILDERS = frozenset({"setuptools", "wheel", "pip"})

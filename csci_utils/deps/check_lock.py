@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csci_utils.deps.brought import applies
 from csci_utils.deps.check_facts import Facts
 from csci_utils.deps.declarations import DEVELOPMENT, installed_as
 from csci_utils.deps.facts import Declared, Lock, Locked
 from csci_utils.deps.files import read_file
 from csci_utils.deps.findings import Finding, finding
 from csci_utils.deps.pipfile import wanted_python
+from csci_utils.deps.standards import applies, fits
 
 _SECTIONS = {"packages": "default", DEVELOPMENT: "develop"}
 
@@ -40,7 +40,7 @@ def _locked_otherwise(facts: Facts, entry: Declared, lock: Lock) -> Iterator[Fin
     if locked is None:
         what = f"the lock's {section!r} has no {entry.name}, which {entry.section} declares"
         yield _stale(entry.name, file=entry.file, line=entry.line, what=what)
-    elif locked.version is not None and entry.problem is None and not _fits(locked.version, entry.specifier):
+    elif locked.version is not None and entry.problem is None and fits(locked.version, entry.specifier) is False:
         yield finding(
             "version-locked",
             entry.name,
@@ -87,7 +87,7 @@ def _installed_otherwise(facts: Facts, lock: Lock) -> Iterator[Finding]:
         installed = active.get(name)
         if installed is None or installed.editable or installed.origin is not None or installed.version is None:
             continue
-        if not any(_fits(installed.version, f"=={entry.version}") for entry in entries):
+        if all(fits(installed.version, f"=={entry.version}") is False for entry in entries):
             yield finding(
                 "version-installed",
                 name,
@@ -172,18 +172,7 @@ def _specifier(text: str) -> str | None:
 def _may_be(version: str, specifier: str) -> bool:
     """Tell whether a version fits, or one that it is the beginning of: `3.11` may be 3.11.4."""
     candidates = [version] if version.count(".") >= 2 else [f"{version}.{micro}" for micro in range(100)]
-    return any(_fits(each, specifier) for each in candidates)
-
-
-def _fits(version: str, specifier: str) -> bool:
-    """Tell whether a version is wanted; yes, where one of the two cannot be read (other tools say so)."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return SpecifierSet(specifier).contains(Version(version), prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
-        return True
+    return any(fits(each, specifier) is not False for each in candidates)
 
 
 def _line_of(file: Path, key: str) -> int:

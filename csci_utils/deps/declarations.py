@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csci_utils.deps.brought import applies, requirement_of
 from csci_utils.deps.facts import Declared, Distribution, Environment, normal_name
 from csci_utils.deps.files import read_file
 from csci_utils.deps.project import Project
 from csci_utils.deps.requirements import read_requirements
+from csci_utils.deps.standards import in_order, is_brought, requirement_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -155,16 +155,10 @@ def _own_as_installed(
     computed = {"", *itself.extras} - known
     found = {}
     for needed in filter(None, map(requirement_of, installed.requires)):
-        if any(_is_of(needed, extra, environment) for extra in computed):
+        if any(is_brought(needed, environment.markers, extra) for extra in computed):
             file = project.package.files[-1] if project.package.files else project.folder
             found[normal_name(needed.name)] = _as_declared(needed, file=file, line=0)
     return found
-
-
-def _is_of(needed: Requirement, extra: str, environment: Environment) -> bool:
-    """Tell whether an extra brings a requirement; the empty one is the package itself."""
-    always = applies(needed.marker, environment.markers)
-    return always if not extra else not always and applies(needed.marker, environment.markers, extra)
 
 
 def _as_declared(needed: Requirement, *, file: Path, line: int) -> Declared:
@@ -172,7 +166,7 @@ def _as_declared(needed: Requirement, *, file: Path, line: int) -> Declared:
         name=normal_name(needed.name),
         spelled=needed.name,
         section="packages",
-        specifier=",".join(sorted(map(str, needed.specifier), reverse=True)),  # `>=2,<3`, as people write it
+        specifier=in_order(needed.specifier),
         extras=tuple(sorted(map(normal_name, needed.extras))),
         marker=str(needed.marker) if needed.marker else None,
         file=file,

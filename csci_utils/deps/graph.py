@@ -6,8 +6,8 @@ An extra counts where it is asked for and nowhere else: the requirements of `mot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -18,6 +18,7 @@ Request = tuple[str, frozenset[str]]
 """A name, and the extras that it is asked for with."""
 
 Thing = TypeVar("Thing")
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +114,123 @@ class Graph:
         return [each for each in edges if not some or some & self.wanted(name, each.extras)]
 
 
+def joined(
+    nodes: Mapping[str, Node],
+    edges: Iterable[Edge],
+    *,
+    below: Mapping[Feature, set[Feature]],
+    within: Mapping[Feature, set[str]],
+    asked: frozenset[Feature],
+) -> Graph:
+    """Join nodes and edges to a graph.
+
+    Args:
+        nodes: by name.
+        edges: in their order.
+        below: what each feature leads to.
+        within: the extras that a feature stands for.
+        asked: the features that somebody declares.
+    """
+    number = circles(below)
+    return Graph(
+        nodes=dict(sorted(nodes.items())),
+        edges=tuple(replace(edge, cycle=_in_circle(edge, number)) for edge in edges),
+        tops=_tops(below, number, asked),
+        implied={feature: frozenset(_closure(feature, within)) for feature in below},
+    )
+
+
 def _grouped(pairs: Iterable[tuple[str, Thing]]) -> dict[str, list[Thing]]:
     found: dict[str, list[Thing]] = {}
     for key, thing in pairs:
         found.setdefault(key, []).append(thing)
     return found
+
+
+def _in_circle(edge: Edge, number: Mapping[Feature, int]) -> bool:
+    sources = {number.get((edge.source, each)) for each in edge.by_extras or ("",)}
+    return any(number.get((edge.target, each), -1) in sources for each in ("", *edge.extras))
+
+
+def _tops(
+    below: Mapping[Feature, Iterable[Feature]], number: Mapping[Feature, int], asked: frozenset[Feature]
+) -> tuple[Request, ...]:
+    """Give one feature of each circle, of one or more, that nothing outside leads to; one entry a name."""
+    reached = {
+        number[low] for high, lows in below.items() for low in lows if low in below and number[low] != number[high]
+    }
+    members: dict[int, list[Feature]] = {}
+    for feature in below:
+        if number[feature] not in reached:
+            members.setdefault(number[feature], []).append(feature)
+    tops: dict[str, set[str]] = {}
+    for each in members.values():
+        name, extra = min(each, key=lambda feature: (feature not in asked, feature))
+        tops.setdefault(name, set()).update({extra} - {""})
+    return tuple((name, frozenset(tops[name])) for name in sorted(tops))
+
+
+def _closure(feature: Feature, within: Mapping[Feature, Iterable[str]]) -> Iterator[str]:
+    name, extra = feature
+    found: set[str] = set()
+    pending = [extra]
+    while pending:
+        each = pending.pop()
+        if each not in found:
+            found.add(each)
+            pending += within.get((name, each), ())
+            yield each
+
+
+def circles(below: Mapping[Key, Iterable[Key]]) -> dict[Key, int]:
+    """Give each node a number that it shares with those it lies in a circle with, and with no others.
+
+    Tarjan's strongly connected components, without recursion: a chain may be longer than Python's stack.
+
+    Args:
+        below: what each node leads to; a node that leads nowhere may be missing.
+    """
+    order: dict[Key, int] = {}
+    lowest: dict[Key, int] = {}
+    number: dict[Key, int] = {}
+    waiting: list[Key] = []
+    for start in below:
+        if start in order:
+            continue
+        path: list[tuple[Key, Iterator[Key]]] = []
+        following: Key | None = start
+        while following is not None or path:
+            if following is not None:
+                order[following] = lowest[following] = len(order)
+                waiting.append(following)
+                path.append((following, iter(below.get(following, ()))))
+            key, rest = path[-1]
+            following = _next_unseen(key, rest, order=order, lowest=lowest, number=number)
+            if following is None:
+                path.pop()
+                if path:
+                    above = path[-1][0]
+                    lowest[above] = min(lowest[above], lowest[key])
+                if lowest[key] == order[key]:
+                    _close(key, waiting, number)
+    return number
+
+
+def _next_unseen(
+    key: Key, rest: Iterator[Key], *, order: Mapping[Key, int], lowest: dict[Key, int], number: Mapping[Key, int]
+) -> Key | None:
+    for each in rest:
+        if each not in order:
+            return each
+        if each not in number:  # seen and not closed: it leads to here
+            lowest[key] = min(lowest[key], order[each])
+    return None
+
+
+def _close(key: Key, waiting: list[Key], number: dict[Key, int]) -> None:
+    mine = len(number)
+    while True:
+        member = waiting.pop()
+        number[member] = mine
+        if member == key:
+            return

@@ -1,14 +1,15 @@
-"""Joining distributions to a graph: requirements read, markers compared, extras followed, circles found."""
+"""Joining distributions to a graph: requirements read, markers compared, extras followed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from csci_utils.deps.circles import circles
-from csci_utils.deps.facts import normal_name
-from csci_utils.deps.graph import Edge, Feature, Graph, Node, Request, State
+from csci_utils.deps.facts import Declared, Environment, normal_name
+from csci_utils.deps.graph import Edge, Feature, Graph, Node, State, joined
+from csci_utils.deps.standards import applies, fits, holds, in_order, is_brought, requirement_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -41,19 +42,11 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class _Wish:
-    """One requirement as it was read; `always` tells whether it is there without any extra."""
+    """One requirement as it was read."""
 
     requirement: Requirement
     target: str
     extras: tuple[str, ...]
-    always: bool
-
-    def holds(self, extra: str, markers: Mapping[str, str]) -> bool:
-        """Tell whether an extra brings it; the empty one is the distribution itself."""
-        if self.always or not extra:
-            return self.always and not extra
-        marker = self.requirement.marker
-        return marker is not None and marker.evaluate({**markers, "extra": extra})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +56,31 @@ class _Followed:
     bringers: Mapping[tuple[str, int], set[str]]
     below: Mapping[Feature, set[Feature]]
     within: Mapping[Feature, set[str]]
+
+
+def environment_packages(environment: Environment, declared: Iterable[Declared] = ()) -> list[Package]:
+    """Give what an environment finds.
+
+    Args:
+        environment: where it is installed.
+        declared: what the Pipfile that the environment belongs to asks for.
+    """
+    wishes = wishes_of(declared, environment.markers)
+    packages = []
+    for each in environment.active().values():
+        sections, extras = wishes.get(each.name, ((), ()))
+        packages.append(
+            Package(
+                name=each.name,
+                spelled=each.spelled,
+                version=each.version,
+                requires=each.requires,
+                declared=tuple(sections),
+                asked=tuple(extras),
+                problems=each.problems,
+            )
+        )
+    return packages
 
 
 def build_graph(packages: Iterable[Package], markers: Mapping[str, str]) -> Graph:
@@ -76,7 +94,7 @@ def build_graph(packages: Iterable[Package], markers: Mapping[str, str]) -> Grap
     read = {name: _read(package, markers) for name, package in found.items()}
     wishes = {name: wanted for name, (wanted, _) in read.items()}
     asked = frozenset((name, extra) for name, package in found.items() for extra in package.asked)
-    followed = _follow(wishes, asked, markers)
+    followed = _follow(wishes.get, [*((name, "") for name in wishes), *asked], markers)
     edges = sorted(
         {
             _edge(name, wish, found.get(wish.target), followed.bringers[name, n])
@@ -91,49 +109,60 @@ def build_graph(packages: Iterable[Package], markers: Mapping[str, str]) -> Grap
     for name, wanted in wishes.items():
         for wish in (each for n, each in enumerate(wanted) if (name, n) in followed.bringers):
             nodes.setdefault(wish.target, Node(name=wish.target, spelled=wish.requirement.name, missing=True))
-    number = circles(followed.below)
-    return Graph(
-        nodes=dict(sorted(nodes.items())),
-        edges=tuple(replace(edge, cycle=_in_circle(edge, number)) for edge in edges),
-        tops=_tops(followed.below, number, asked),
-        implied={feature: frozenset(_closure(feature, followed.within)) for feature in followed.below},
-    )
+    return joined(nodes, edges, below=followed.below, within=followed.within, asked=asked)
+
+
+def brought_by(wanted: Iterable[tuple[str, tuple[str, ...]]], environment: Environment) -> dict[str, list[str]]:
+    """Follow what is wanted through an environment, extras and markers considered.
+
+    Args:
+        wanted: names with their extras, both in normal form.
+        environment: what is installed; what it lacks brings nothing.
+
+    Returns:
+        By name, which of the distributions that are reached require it; what is wanted itself is there only if
+        something else requires it too.
+    """
+    packages = {each.name: each for each in environment_packages(environment)}
+    wishes = cache(lambda name: _read(packages[name], environment.markers)[0] if name in packages else None)
+    starts = [(name, extra) for name, extras in wanted for extra in ("", *extras)]
+    found: dict[str, list[str]] = {}
+    for name, n in _follow(wishes, starts, environment.markers).bringers:
+        by = found.setdefault((wishes(name) or [])[n].target, [])
+        if name not in by:
+            by.append(name)
+    return found
 
 
 def _read(package: Package, markers: Mapping[str, str]) -> tuple[list[_Wish], list[str]]:
     """Give the requirements of one distribution that can be read, and what is wrong with the others."""
-    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-    from packaging.requirements import InvalidRequirement, Requirement
-
     wishes, problems = [], []
     for text in package.requires:
-        try:
-            requirement = Requirement(text)
-            wishes.append(
-                _Wish(
-                    requirement=requirement,
-                    target=normal_name(requirement.name),
-                    extras=tuple(sorted(normal_name(each) for each in requirement.extras)),
-                    always=requirement.marker is None or requirement.marker.evaluate({**markers, "extra": ""}),
-                )
-            )
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+        requirement = requirement_of(text)
+        if requirement is None or holds(requirement.marker, markers) is None:
             problems.append(f"its requirement {text!r} cannot be read and is left out")
+            continue
+        extras = tuple(sorted(map(normal_name, requirement.extras)))
+        wishes.append(_Wish(requirement=requirement, target=normal_name(requirement.name), extras=extras))
     return wishes, problems
 
 
-def _follow(wishes: Mapping[str, list[_Wish]], asked: Iterable[Feature], markers: Mapping[str, str]) -> _Followed:
+def _follow(
+    wishes: Callable[[str], Sequence[_Wish] | None], starts: Iterable[Feature], markers: Mapping[str, str]
+) -> _Followed:
+    """Follow features to all that they lead to; `wishes` gives None for what is not there."""
     bringers: dict[tuple[str, int], set[str]] = {}
     below: dict[Feature, set[Feature]] = {}
     within: dict[Feature, set[str]] = {}
-    pending = [*((name, "") for name in wishes), *asked]
+    pending = [*starts]
     while pending:
         feature = name, extra = pending.pop()
-        if feature in below or name not in wishes:
+        wanted = wishes(name)
+        if feature in below or wanted is None:
             continue
         below[feature] = set()
-        for n, wish in enumerate(wishes[name]):
-            if not wish.holds(extra, markers):
+        for n, wish in enumerate(wanted):
+            if not is_brought(wish.requirement, markers, extra):
                 continue
             more = {(wish.target, each) for each in wish.extras}
             if wish.target == name and more:  # `all` is often written as a request for the other extras
@@ -142,7 +171,7 @@ def _follow(wishes: Mapping[str, list[_Wish]], asked: Iterable[Feature], markers
                 bringers.setdefault((name, n), set()).add(extra)
                 more.add((wish.target, ""))
             below[feature] |= more
-            pending += more
+            pending += sorted(more)
     return _Followed(bringers=bringers, below=below, within=within)
 
 
@@ -151,7 +180,7 @@ def _edge(source: str, wish: _Wish, target: Package | None, bringers: Iterable[s
     return Edge(
         source=source,
         target=wish.target,
-        required=f"@ {requirement.url}" if requirement.url else _in_order(requirement.specifier),
+        required=f"@ {requirement.url}" if requirement.url else in_order(requirement.specifier),
         installed=target.version if target else None,
         state=_state(requirement, target),
         extras=wish.extras,
@@ -160,23 +189,13 @@ def _edge(source: str, wish: _Wish, target: Package | None, bringers: Iterable[s
     )
 
 
-def _in_order(specifier: Iterable[object]) -> str:
-    """Write the lower bound before the upper one."""
-    return ",".join(sorted(map(str, specifier), reverse=True))
-
-
 def _state(requirement: Requirement, target: Package | None) -> State:
-    from packaging.version import InvalidVersion, Version
-
     if target is None:
         return "missing"
     if not requirement.specifier:
         return "ok"
-    try:
-        installed = Version(target.version or "")
-    except InvalidVersion:
-        return "unknown"
-    return "ok" if requirement.specifier.contains(installed, prereleases=True) else "conflict"
+    fitting = fits(target.version, str(requirement.specifier))
+    return "unknown" if fitting is None else "ok" if fitting else "conflict"
 
 
 def _node(package: Package, extras: Iterable[str], problems: Iterable[str]) -> Node:
@@ -191,36 +210,11 @@ def _node(package: Package, extras: Iterable[str], problems: Iterable[str]) -> N
     )
 
 
-def _in_circle(edge: Edge, number: Mapping[Feature, int]) -> bool:
-    sources = {number.get((edge.source, each)) for each in edge.by_extras or ("",)}
-    return any(number.get((edge.target, each), -1) in sources for each in ("", *edge.extras))
-
-
-def _tops(
-    below: Mapping[Feature, Iterable[Feature]], number: Mapping[Feature, int], asked: frozenset[Feature]
-) -> tuple[Request, ...]:
-    """Give one feature of each circle, of one or more, that nothing outside leads to; one entry a name."""
-    reached = {
-        number[low] for high, lows in below.items() for low in lows if low in below and number[low] != number[high]
-    }
-    members: dict[int, list[Feature]] = {}
-    for feature in below:
-        if number[feature] not in reached:
-            members.setdefault(number[feature], []).append(feature)
-    tops: dict[str, set[str]] = {}
-    for each in members.values():
-        name, extra = min(each, key=lambda feature: (feature not in asked, feature))
-        tops.setdefault(name, set()).update({extra} - {""})
-    return tuple((name, frozenset(tops[name])) for name in sorted(tops))
-
-
-def _closure(feature: Feature, within: Mapping[Feature, Iterable[str]]) -> Iterator[str]:
-    name, extra = feature
-    found: set[str] = set()
-    pending = [extra]
-    while pending:
-        each = pending.pop()
-        if each not in found:
-            found.add(each)
-            pending += within.get((name, each), ())
-            yield each
+def wishes_of(declared: Iterable[Declared], markers: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Give by name the sections that declare it, and the extras that they ask for in this environment."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for each in declared:
+        sections, extras = found.setdefault(each.name, ([], []))
+        sections += [each.section] if each.section not in sections else []
+        extras += each.extras if applies(each.marker, markers) else ()
+    return {name: (sections, sorted(set(extras))) for name, (sections, extras) in found.items()}

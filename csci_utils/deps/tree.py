@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from csci_utils.deps.environments import read_environment
 from csci_utils.deps.errors import InterpreterError, LockfileError, NotInstalledError
-from csci_utils.deps.facts import Environment, normal_name
+from csci_utils.deps.facts import Declared, Distribution, Environment, Lock, Locked, normal_name
 from csci_utils.deps.graph import Graph
 from csci_utils.deps.graph import Request as Wish
-from csci_utils.deps.graph_building import build_graph
-from csci_utils.deps.graph_packages import environment_packages, lock_packages
+from csci_utils.deps.graph_building import Package, build_graph, environment_packages, wishes_of
 from csci_utils.deps.options import Request, tell, with_request
 from csci_utils.deps.places import Place, find_places, own_place, place_of
 from csci_utils.deps.project import Project
+from csci_utils.deps.standards import applies, same_version
 from csci_utils.deps.tree_lines import Step, lines_of, walk_down, walk_up
 
 
@@ -42,8 +42,85 @@ def lock_graph(project: Project, environment: Environment | None) -> tuple[Graph
     if project.lock is None:
         raise LockfileError(project.lock_problem or f"{project.folder}: wanted a lock, found no Pipfile; make one")
     markers = markers_of(environment)
-    packages, remarks = lock_packages(project.lock, environment, markers, project.declared)
+    packages, remarks = _lock_packages(project.lock, environment, markers, project.declared)
     return build_graph(packages, markers), remarks
+
+
+def _lock_packages(
+    lock: Lock, environment: Environment | None, markers: Mapping[str, str], declared: Iterable[Declared] = ()
+) -> tuple[list[Package], list[str]]:
+    """Give what a lock would install here.
+
+    The lock has no requirements: those of a version are taken from the environment that has this version installed,
+    and unknown where none has.
+
+    Args:
+        lock: the lock.
+        environment: the one to ask; None for none.
+        markers: what the markers of the entries are compared with, all of them.
+        declared: what the Pipfile asks for.
+
+    Returns:
+        One package a name, and what the user should know.
+    """
+    installed = environment.active() if environment else {}
+    wishes = wishes_of(declared, markers)
+    entries: dict[str, Locked] = {}
+    elsewhere = []
+    for entry in lock.entries:
+        if not applies(entry.marker, markers):
+            elsewhere.append(entry.name)
+        else:
+            entries.setdefault(entry.name, entry)
+    packages = [
+        _locked(entry, _same(entry, installed.get(name)), *wishes.get(name, ((), ())))
+        for name, entry in entries.items()
+    ]
+    return packages, [*_elsewhere(set(elsewhere) - set(entries)), *_unknown(packages, environment)]
+
+
+def _locked(entry: Locked, found: Distribution | None, sections: Iterable[str], extras: Iterable[str]) -> Package:
+    return Package(
+        name=entry.name,
+        spelled=found.spelled if found else entry.name,
+        version=entry.version or (found.version if found else None),
+        requires=found.requires if found else (),
+        known=found is not None,
+        declared=tuple(sections),
+        asked=tuple(sorted({*entry.extras, *extras})),
+        problems=found.problems if found else (),
+    )
+
+
+def _same(entry: Locked, found: Distribution | None) -> Distribution | None:
+    """Give what is installed if it is what is locked: the version, or the commit of a repository."""
+    if found is None:
+        return None
+    if entry.version is not None:
+        return found if same_version(found.version, entry.version) else None
+    commit = found.origin.commit if found.origin else None
+    return None if entry.ref and commit and commit != entry.ref else found
+
+
+def _elsewhere(names: Iterable[str]) -> Iterator[str]:
+    listed = sorted(names)
+    if listed:
+        yield f"left out, since their markers are false here: {_some(listed)}"
+
+
+def _unknown(packages: Iterable[Package], environment: Environment | None) -> Iterator[str]:
+    unknown = sorted(each.name for each in packages if not each.known)
+    if unknown:
+        where = f"{environment.label} has other versions or none" if environment else "there is no environment"
+        yield (
+            f"a lock names no requirements, and those of {len(unknown)} entries are not known, since {where} "
+            f"({_some(unknown)}); install what is locked: pipenv sync --dev"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
 
 
 def markers_of(environment: Environment | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ import click
 
 from csci_utils.deps.facts import Distribution, Environment
 from csci_utils.deps.options import Request, with_request
+from csci_utils.deps.standards import same_version
 from csci_utils.deps.text import columns
 
 DifferenceKind = Literal["missing", "version", "hidden", "editable", "vcs", "url", "problem"]
@@ -89,7 +90,7 @@ _SITES = {
 
 
 def _peculiarities(label: str, each: Distribution, first: Distribution | None) -> Iterator[Difference]:
-    if first is not None and not _same_version(each.version, first.version):
+    if first is not None and not same_version(each.version, first.version):
         what = f"{label} has {each.spelled} {each.version}, others {first.version}"
         yield Difference(kind="version", environment=label, sentence=what)
     if each.editable:
@@ -101,17 +102,6 @@ def _peculiarities(label: str, each: Distribution, first: Distribution | None) -
         yield Difference(kind="vcs" if each.origin.vcs else "url", environment=label, sentence=what)
     for problem in each.problems:
         yield Difference(kind="problem", environment=label, sentence=f"{each.path}: {problem}")
-
-
-def _same_version(one: str | None, other: str | None) -> bool:
-    if one == other or one is None or other is None:
-        return one == other
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return Version(one) == Version(other)
-    except InvalidVersion:
-        return False
 
 
 @click.command()

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from csci_utils.deps.circles import circles
+from csci_utils.deps.graph import circles
 from csci_utils.deps.graph_building import Package, build_graph
 
 LINUX = {

@@ -1,4 +1,4 @@
-"""What a declaration brings besides itself."""
+"""Markers, requirements and versions as the standards have them, and what a declaration brings besides itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from csci_utils.deps.brought import applies, brought_by, requirement_of
+from csci_utils.deps.graph_building import brought_by
+from csci_utils.deps.standards import applies, fits, requirement_of, same_version
 from tests.csci_utils.deps.checking import environment_with
 
 
@@ -46,3 +47,19 @@ def test_what_is_missing_or_no_requirement_brings_nothing(tmp_path):
 @pytest.mark.parametrize("marker", [None, "no marker", "extra == 'x' or unknown_name == '1'"])
 def test_what_cannot_be_told_applies(marker):
     assert applies(marker, {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("1.0", "1", True), ("1.0", "1.1", False), ("odd!", "odd!", True), ("odd!", "1", False), (None, None, True)],
+)
+def test_versions_are_one_as_versions_else_as_text(one, other, same):
+    assert same_version(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("version", "specifier", "fitting"),
+    [("2.0rc1", ">=1", True), ("1", ">1", False), ("odd!", ">1", None), (None, "", None), ("1", "odd!", None)],
+)
+def test_whether_a_version_fits_may_be_unknown(version, specifier, fitting):
+    assert fits(version, specifier) is fitting
