@@ -208,10 +208,8 @@ def test_several_are_asked_at_a_time(tmp_path):
 @pytest.fixture
 def hanging(tmp_path):
     """An interpreter that answers nothing, and the file in which it names itself."""
-    return make_program(
-        tmp_path / "hangs",
-        f"echo $$ > {tmp_path / 'pid'}.new; mv {tmp_path / 'pid'}.new {tmp_path / 'pid'}; exec sleep 60",
-    )
+    pid = tmp_path / "pid"
+    return make_program(tmp_path / "hangs", f"echo $$ > {pid}.$$; mv {pid}.$$ {pid}; exec sleep 60")
 
 
 def is_gone(pid_file):
