@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from csci_utils.deps.facts import Distribution, normal_name
+from csci_utils.deps.files import read_file
 from csci_utils.deps.pipfile import Pipfile
 
 _TRUE = ("1", "true", "yes", "on")
@@ -146,7 +147,7 @@ def _roots(environ: Mapping[str, str]) -> Iterator[Path]:
 def _listed(environ: Mapping[str, str]) -> Iterator[Path]:
     home = Path(environ.get("HOME") or os.path.expanduser("~"))
     try:
-        lines = (home / ".conda" / "environments.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_file(home / ".conda" / "environments.txt").decode("utf-8", "replace").splitlines()
     except OSError:
         lines = []
     yield from (Path(line.strip()) for line in lines if line.strip())

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from csci_utils.deps import probe
 from csci_utils.deps.conda_and_pipenv import conda_packages
-from csci_utils.deps.errors import InterpreterError
+from csci_utils.deps.errors import InterpreterError, one_line
 from csci_utils.deps.facts import Distribution, Environment, Origin, normal_name
 from csci_utils.deps.interpreter import TIMEOUT_S, ask
 from csci_utils.deps.places import Place, is_venv
@@ -181,12 +181,12 @@ def _distribution(raw: Mapping[str, Any]) -> Distribution:
     source = _path_of(direct["url"]) if direct and editable else raw["folder"]
     return Distribution(
         name=normal_name(raw["name"]),
-        spelled=raw["name"],
-        version=raw["version"],
+        spelled=one_line(raw["name"]),
+        version=one_line(raw["version"]) if raw["version"] else None,
         path=raw["path"],
         location=source or raw["folder"],
         site=raw["site"],
-        requires=tuple(map(without_secrets, raw["requires"])),
+        requires=tuple(one_line(without_secrets(each)) for each in raw["requires"]),
         extras=tuple(raw["extras"]),
         modules=tuple(raw["modules"]) if raw["modules"] is not None else None,
         installer=raw["installer"],

@@ -122,6 +122,8 @@ def place_of(name: str) -> Place:
     Raises:
         InterpreterError: there is nothing of that name.
     """
+    if not name.strip():
+        raise InterpreterError("wanted an interpreter or a folder, found an empty name; name one")
     path = Path(os.path.abspath(os.path.expanduser(name)))
     if path.is_dir():
         python = python_of(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from csci_utils.deps.conda_and_pipenv import conda_environments, conda_packages
@@ -60,3 +62,11 @@ def test_names_of_packages_may_hold_dashes(home):
         ("ca-certificates", "2026.1.1"),
         ("python", "3.11.7"),
     ]
+
+
+def test_a_list_that_is_a_pipe_or_names_no_path_is_passed_over(home):
+    (home / ".conda" / "environments.txt").write_bytes(b"/a\0b\n\xff\n")
+    assert conda_environments({"HOME": str(home)}) == {}
+    (home / ".conda" / "environments.txt").unlink()
+    os.mkfifo(home / ".conda" / "environments.txt")
+    assert conda_environments({"HOME": str(home)}) == {}

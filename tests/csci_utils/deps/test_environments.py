@@ -149,6 +149,8 @@ def test_a_name_on_the_path_may_be_named(tmp_path, monkeypatch):
 
 
 def test_what_is_named_and_not_there_is_an_error(tmp_path):
+    with pytest.raises(InterpreterError, match="found an empty name"):
+        place_of(" ")
     with pytest.raises(InterpreterError, match="gone: wanted an interpreter or a folder, found nothing"):
         place_of(str(tmp_path / "gone"))
     with pytest.raises(InterpreterError, match="found neither a Python nor any metadata"):
@@ -295,6 +297,12 @@ def test_what_the_users_site_hides_is_said(tmp_path, monkeypatch):
     hidden = [(each.name, each.version, each.site) for each in found.distributions if each.hidden_by]
     assert ("six", "2.0", "user") in hidden
     assert [site for name, _, site in hidden if name == "pip"] == ["system"]
+
+
+def test_metadata_cannot_speak_to_a_terminal(tmp_path):
+    make_dist(tmp_path, "odd", "1\x1b[31m", requires=["six @ https://host/\x1b[31m"], folder="odd-1.dist-info")
+    (found,) = read_environment(place_of(str(tmp_path))).distributions
+    assert (found.version, found.requires) == ("1 [31m", ("six @ https://host/ [31m",))
 
 
 def test_where_it_came_from_is_read(tmp_path):
