@@ -61,7 +61,8 @@ def _own(request: Request, project: Project, environments: Sequence[Environment]
     own = next((each for each in environments if each.label == place.label), None)
     if own is None:  # it was read by another name
         read = read_environment(place, modules=True, timeout_s=request.timeout_s)
-        own = next((each for each in environments if os.path.samefile(each.prefix, read.prefix)), read)
+        prefix = os.path.realpath(read.prefix)
+        own = next((each for each in environments if os.path.realpath(each.prefix) == prefix), read)
     return own
 
 

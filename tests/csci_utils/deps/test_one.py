@@ -229,6 +229,17 @@ def test_conda_counts_as_installed(app, world, capsys, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("other", [".venv", ".venv/bin/python", "../main", "../other"])
+def test_it_is_compared_with_what_is_named_by_whatever_name(app, world, capsys, other):
+    """The project's own environment and the main one are read once, and known by the names that they have."""
+    make_venv(world / "other")
+    status = exit_status(["one", "flask", "--json", "--python", str(app / other)])
+    answer = json.loads(capsys.readouterr().out)
+    lacking = "venv" not in other
+    assert (status, "not-installed" in {each["kind"] for each in answer["findings"]}) == (0, lacking)
+    assert [each["environment"] for each in answer["installed"]] == ["pipenv"]
+
+
 def test_no_password_is_shown(app, capsys):
     pipfile = app / "Pipfile"
     pipfile.write_text(pipfile.read_text() + 'x = {git = "https://me:secret@host/x.git", ref = "abc"}\n')
