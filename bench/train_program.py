@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,14 @@ from neural_style.vgg import Vgg16, random_vgg16
 from tests.neural_style.published_loop import PublishedLoop
 
 STYLE_PX = 256
+KINDS = {
+    "convolutions": ("convolution",),
+    "norms": ("batch_norm", "instance_norm"),
+    "copies": ("copy_", "clone", "fill_"),
+    "padding, enlarging, pooling": ("pad", "upsample", "pool"),
+    "products": ("::mm", "::bmm", "addmm", "addbmm"),
+}
+"""What torch's operations do, by parts of their names; all others are the rest."""
 
 
 def main() -> None:
@@ -33,6 +41,8 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--whole-batch", action="store_true", help="ours: all pictures at once on the CPU, too")
+    parser.add_argument("--profile", action="store_true", help="ours: in one thread, and tell what its time goes into")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     {"published": published, "ours": ours}[options.who](options)
@@ -65,6 +75,10 @@ def ours(options: argparse.Namespace) -> None:
             while True:
                 yield batch
 
+    class Whole(StyleModel):
+        def _parts(self, batch_255_B3HW: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: N803
+            return (torch.cat(super()._parts(batch_255_B3HW)),)
+
     class Watch(Plugin):
         def on_training_batch_start(self) -> None:
             if self.trainer.state.step == options.warm_up:
@@ -76,8 +90,14 @@ def ours(options: argparse.Namespace) -> None:
         image_px=options.image_px,
         steps=options.warm_up + options.steps,
     )
-    model = StyleModel(config, style_rgb_HW3=_style(), vgg=_vgg(), compiled=options.compiled)
-    trainer = Trainer(max_steps=config.steps, device=options.device, deterministic=options.device == "cpu")
+    kind = Whole if options.whole_batch else StyleModel
+    model = kind(config, style_rgb_HW3=_style(), vgg=_vgg(), compiled=options.compiled)
+    trainer = Trainer(
+        max_steps=config.steps,
+        device=options.device,
+        deterministic=options.device == "cpu",
+        threads=1 if options.profile else None,
+    )
     Watch("watch").configure_trainer(trainer)
     with memory_kept(), ExitStack() as stack:  # as the training command has it
         trainer.fit(model, Noise())
@@ -86,11 +106,25 @@ def ours(options: argparse.Namespace) -> None:
 @contextmanager
 def _timed(options: argparse.Namespace) -> Iterator[None]:
     _wait(options.device)
-    with told() as seen:
+    with told() as seen, _profiled(seen) if options.profile else nullcontext():
         start = time.perf_counter()
         yield
         _wait(options.device)
         seen |= {"num_steps": options.steps, **_of_card(options, (time.perf_counter() - start) / options.steps)}
+
+
+@contextmanager
+def _profiled(seen: dict[str, Any]) -> Iterator[None]:
+    """Add to what is told the shares of this thread's time by `KINDS`."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        yield
+    spent: dict[str, float] = dict.fromkeys([*KINDS, "the rest"], 0.0)
+    for each in watched.key_averages():
+        kind = next((kind for kind, parts in KINDS.items() if any(part in each.key for part in parts)), "the rest")
+        spent[kind] += each.self_cpu_time_total
+    seen["shares"] = {kind: us / sum(spent.values()) for kind, us in spent.items()}
 
 
 def _wait(device: str) -> None:

@@ -19,7 +19,15 @@ TUNED = ", tuned"
 GOALS = {OURS_BF16: 3.0, OURS: 1.5}
 """How many times as fast as the peer a step should be."""
 
+TRIED_ROUNDS = 3
+TRIED = {
+    OURS_BF16: [],
+    "tried: torch.compile": ["--compiled"],
+    "tried: the whole batch at once": ["--whole-batch"],
+}
+
 _NAME = 41
+_FOREIGN = ("AWS_", "PIPELINE_", "MALLOC_", "LD_PRELOAD", "GLIBC_TUNABLES", "OMP_", "MKL_", "PYTHONDONTWRITEBYTECODE")
 _JEMALLOC = ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2")
 _MALLOC_ENV = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
@@ -59,10 +67,31 @@ def run(*, rounds: int, options: Sequence[str] = ()) -> Iterator[list[str]]:
         *table(samples),
         *(verdict(samples, name) for name in GOALS),
     ]
+    yield _tried(options)
 
 
-def table(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
-    """Lines of a table; faster is how many times as fast as the published loop with the same allocator."""
+def _tried(options: Sequence[str]) -> list[str]:
+    """Lines that say what a step's time goes into, and what else was tried."""
+    bf16 = ["ours", "--precision", "bf16"]
+    commands = [_command(name, [*bf16, *more, *options]) for name, more in TRIED.items()]
+    profiled = _command("profile", [*bf16, "--profile", "--batch-size", "1", *options])
+    (profile,) = interleaved([profiled], rounds=1, discarded=0)["profile"]
+    return [
+        f"training: where the time of {OURS_BF16} goes, of one picture in one thread:",
+        shares(profile),
+        f"what was tried, {TRIED_ROUNDS} rounds interleaved, 1 discarded before them; compiling does not count",
+        *table(interleaved(commands, rounds=TRIED_ROUNDS, discarded=1), peer=OURS_BF16),
+    ]
+
+
+def shares(sample: Sample) -> str:
+    """Say what share of its time a program spent with what, the most first."""
+    spent = sorted(sample.told["shares"].items(), key=lambda each: -each[1])
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in spent)
+
+
+def table(samples: Mapping[str, Sequence[Sample]], *, peer: str = PEER) -> list[str]:
+    """Lines of a table; faster is how many times as fast as the peer with the same allocator."""
     head = ["s/step", "min", "max", "faster", "cpu s", "peak MB"]
     lines = [f"{'':{_NAME}}" + "".join(f"{word:>9}" for word in head)]
     for name, each in samples.items():
@@ -70,7 +99,7 @@ def table(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
         cells = [f"{value:.3f}" for value in (statistics.median(seconds), min(seconds), max(seconds))]
         cpu_s = statistics.median(sample.told["moving_cpu_s"] / sample.told["num_steps"] for sample in each)
         peak_bytes = statistics.median(sample.told["peak_bytes"] for sample in each)
-        cells += [f"{_faster(samples, name):.2f}", f"{cpu_s:.3f}", f"{peak_bytes / 1e6:.0f}"]
+        cells += [f"{_faster(samples, name, peer=peer):.2f}", f"{cpu_s:.3f}", f"{peak_bytes / 1e6:.0f}"]
         lines.append(f"{name:{_NAME}}" + "".join(f"{cell:>9}" for cell in cells))
     return lines
 
@@ -84,31 +113,25 @@ def verdict(samples: Mapping[str, Sequence[Sample]], name: str) -> str:
 
 def _commands(allocator: Allocator, options: Sequence[str]) -> list[Command]:
     programs = {PEER: ["published"], OURS: ["ours"], OURS_BF16: ["ours", "--precision", "bf16"]}
-    foreign = (
-        "AWS_",
-        "PIPELINE_",
-        "MALLOC_",
-        "LD_PRELOAD",
-        "GLIBC_TUNABLES",
-        "OMP_",
-        "MKL_",
-        "PYTHONDONTWRITEBYTECODE",
-    )
-    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return [
-        Command(
-            name=name + suffix,
-            args=[sys.executable, "-m", "bench.train_program", *arguments, *options],
-            env={**env, **more},
-            cwd=REPO,
-        )
+        _command(name + suffix, [*arguments, *options], more)
         for suffix, more in (("", {}), (TUNED, allocator.env))
         for name, arguments in programs.items()
     ]
 
 
-def _faster(samples: Mapping[str, Sequence[Sample]], name: str) -> float:
-    peer = PEER + TUNED if name.endswith(TUNED) else PEER
+def _command(name: str, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> Command:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return Command(
+        name=name,
+        args=[sys.executable, "-m", "bench.train_program", *arguments],
+        env={**env, **(more or {})},
+        cwd=REPO,
+    )
+
+
+def _faster(samples: Mapping[str, Sequence[Sample]], name: str, *, peer: str = PEER) -> float:
+    peer += TUNED if name.endswith(TUNED) else ""
     reference, own = (statistics.median(map(_step_s, samples[each])) for each in (peer, name))
     return reference / own
 

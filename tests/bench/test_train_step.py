@@ -59,8 +59,15 @@ def test_every_program_runs_with_each_allocator_and_nothing_foreign(monkeypatch)
     assert not any({"MALLOC_CONF", "OMP_NUM_THREADS"} & set(command.env) for command in commands)
 
 
+def test_what_takes_most_is_said_first():
+    told = {"shares": {"norms": 0.2, "convolutions": 0.7, "the rest": 0.1}}
+    assert train_step.shares(Sample(wall_s=1.0, told=told)) == "convolutions 70%, norms 20%, the rest 10%"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("who", [["published"], ["ours"], ["ours", "--precision", "bf16"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "who", [["published"], ["ours"], ["ours", "--precision", "bf16", "--whole-batch"]], ids=" ".join
+)
 def test_program_tells_what_its_steps_took(who):
     small = ["--image-px", "32", "--batch-size", "1", "--steps", "2"]
     args = [sys.executable, "-m", "bench.train_program", *who, *small]
@@ -68,3 +75,14 @@ def test_program_tells_what_its_steps_took(who):
     told = json.loads(done.stdout.strip().rpartition("\n")[2])
     assert told["num_steps"] == 2
     assert 0 < told["moving_s"] < 60
+
+
+@pytest.mark.slow
+def test_program_tells_what_its_time_goes_into():
+    small = ["--profile", "--image-px", "64", "--batch-size", "1", "--steps", "1"]
+    args = [sys.executable, "-m", "bench.train_program", "ours", *small]
+    done = subprocess.run(args, capture_output=True, text=True, cwd=REPO, check=True)
+    shares = json.loads(done.stdout.strip().rpartition("\n")[2])["shares"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.get) == "convolutions"
+    assert min(shares.values()) > 0
