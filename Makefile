@@ -52,8 +52,8 @@ run: setup ## Train a first style and show it; or style IMAGE with MODEL; throug
 	@$(BIN)/python -m pipeline.demo "$(IMAGE)" "$(MODEL)"
 
 .PHONY: test
-test: setup setup-swift ## All tests, two at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup setup-swift ## All tests, three at a time: two cores, and some waiting
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 .PHONY: soak
 soak: setup setup-swift ## What is too long for every run: the same code at full counts, its output in docs/soak.txt

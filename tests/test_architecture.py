@@ -88,6 +88,7 @@ def under(module: str, roots: set[str]) -> bool:
     return any(module == root or module.startswith(f"{root}.") for root in roots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=[module_name(path) for _, path in MODULES])
 def test_imports_point_one_way(package, path):
     ours = {name for name in imported_modules(path) if name.partition(".")[0] in PACKAGES}
@@ -137,14 +138,17 @@ def loaded_after_importing(modules: list[str], libraries: list[str]) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_pipeline_and_csci_utils_load_no_torch():
     assert loaded_after_importing(modules_of("pipeline", "csci_utils"), ["torch", "torchvision"]) == "[]"
 
 
+@pytest.mark.slow
 def test_pipeline_loads_no_picture_library_before_it_runs():
     assert loaded_after_importing(modules_of("pipeline"), ["numpy", "PIL", "onnxruntime", "moto", "tqdm"]) == "[]"
 
 
+@pytest.mark.slow
 def test_modules_said_to_be_free_of_torch_load_none():
     free = [name for name in modules_of("neural_style") if name not in TORCH_MODULES]
     assert len(free) > 5
@@ -156,6 +160,7 @@ def test_neural_style_loads_no_luigi_and_no_s3():
     assert loaded_after_importing(modules_of("neural_style"), ["luigi", "boto3", "botocore", "click"]) == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [["-m", "pipeline", "--help"], ["-m", "neural_style", "--help"], ["-m", "neural_style", "eval", "--help"]],

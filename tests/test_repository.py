@@ -102,6 +102,7 @@ def test_all_is_the_sorted_union_of_the_extras():
     assert everything == sorted({requirement for group in by_extra.values() for requirement in group})
 
 
+@pytest.mark.slow
 def test_luigi_cfg_gives_honest_statuses_and_holds_no_secret():
     config = configparser.ConfigParser(interpolation=None)
     config.read(REPO / "luigi.cfg")
@@ -118,6 +119,7 @@ def test_luigi_cfg_gives_honest_statuses_and_holds_no_secret():
     assert not config.has_section("s3")
 
 
+@pytest.mark.slow
 def test_ci_runs_what_the_readme_names():
     ci = (REPO / ".ci" / "run").read_text(encoding="utf-8")
     readme = (REPO / "README.md").read_text(encoding="utf-8")

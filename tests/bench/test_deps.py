@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
 from bench import deps
 from bench.measure import interleaved_s
 
@@ -16,6 +18,7 @@ def outputs(commands):
     }
 
 
+@pytest.mark.slow
 def test_both_list_the_same_two_hundred(tmp_path):
     places = [deps._environment(tmp_path / name) for name in ("project/.venv", "other")]
     (tmp_path / "project" / "Pipfile").write_text("[packages]\n")
@@ -27,6 +30,7 @@ def test_both_list_the_same_two_hundred(tmp_path):
     assert [len(each) for each in theirs] == [deps.NUM_DISTRIBUTIONS] * 2
 
 
+@pytest.mark.slow
 def test_the_help_is_the_help(tmp_path):
     commands = deps._helps(deps._environ(tmp_path))
     assert all("Usage:" in said for said in outputs(commands).values())

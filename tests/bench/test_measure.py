@@ -15,6 +15,7 @@ def python(name: str, code: str, **more) -> Command:
     return Command(name=name, args=[sys.executable, "-c", code], env=dict(os.environ), cwd=Path.cwd(), **more)
 
 
+@pytest.mark.slow
 def test_every_command_runs_once_a_round_and_the_first_rounds_do_not_count():
     ran: list[str] = []
     commands = [python(name, "", before=lambda name=name: ran.append(name)) for name in ("a", "b")]
@@ -23,11 +24,13 @@ def test_every_command_runs_once_a_round_and_the_first_rounds_do_not_count():
     assert {name: len(each) for name, each in samples.items()} == {"a": 2, "b": 2}
 
 
+@pytest.mark.slow
 def test_wall_seconds_hold_the_whole_process():
     seconds = interleaved_s([python("sleeps", "import time; time.sleep(0.3)")], rounds=1, discarded=0)
     assert seconds["sleeps"][0] >= 0.3
 
 
+@pytest.mark.slow
 def test_cpu_is_that_of_the_program_alone():
     samples = interleaved([python("burns", BURN), python("sleeps", "")], rounds=1, discarded=0)
     assert samples["burns"][0].cpu_s >= 0.2

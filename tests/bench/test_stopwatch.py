@@ -21,6 +21,7 @@ def test_block_is_measured_and_what_it_adds_is_told(capsys):
     assert line["checked_by"] == "sha256"
 
 
+@pytest.mark.slow
 def test_memory_that_the_block_takes_shows_in_the_peak():
     # In a process of its own: the peak of one that runs tests may be a gigabyte old.
     program = 'from bench.stopwatch import told\nwith told():\n    del [b"x" * 200_000_000][:]'

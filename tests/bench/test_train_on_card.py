@@ -27,6 +27,7 @@ def counted(compute) -> float:
     return counter.get_total_flops() / 2
 
 
+@pytest.mark.slow
 def test_the_judges_arithmetic_is_what_torch_counts():
     vgg, content, out = random_vgg16(), torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32, requires_grad=True)
 
@@ -39,6 +40,7 @@ def test_the_judges_arithmetic_is_what_torch_counts():
     assert _judge_macs(32) == counted(judge) - once_more
 
 
+@pytest.mark.slow
 def test_the_nets_arithmetic_is_what_torch_counts_but_for_enlarging():
     net, rgb, px, (a, b, c) = Net((4, 8, 16)), torch.rand(1, 3, 32, 32), 32, (4, 8, 16)
     # Nine multiplications at each position of the large map are four.

@@ -364,6 +364,7 @@ with atomic_folder(sys.argv[1]) as scratch:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_folder_and_what_the_next_start_removes(target):
     writer = subprocess.Popen(
         [sys.executable, "-c", HOLD_A_SCRATCH_FOLDER, str(target)], stdout=subprocess.PIPE, text=True, cwd=REPO

@@ -204,6 +204,7 @@ def test_writing_sweeps_its_folder_once(tmp_path):
     assert names(tmp_path) == [scratch.name, "dog.jpg"]
 
 
+@pytest.mark.slow
 def test_sweeping_keeps_what_live_processes_write(tmp_path):
     process, scratch = start_writer(tmp_path / "cat.jpg")
     try:
@@ -363,6 +364,7 @@ def test_an_owner_is_gone_when_its_process_is(tmp_path):
     assert not is_abandoned(scratch, "nobody")
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_a_name_of_its_own():
     read, write = os.pipe()
     mine = owner()

@@ -26,6 +26,7 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_only_one_at_a_time_however_many_wait(tmp_path):
     inside, most = [], []
 
@@ -90,6 +91,7 @@ def test_an_error_of_the_block_is_the_blocks(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_does_not_hold_it_on(tmp_path, caplog):
     caplog.set_level("INFO", logger="csci_utils.lock")

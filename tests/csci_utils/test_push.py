@@ -28,6 +28,7 @@ def held(uri: S3Uri = URI) -> bytes:
     return bytes(s3.client().get_object(Bucket=uri.bucket, Key=uri.key)["Body"].read())
 
 
+@pytest.mark.slow
 def test_what_s3_lacks_is_sent_with_its_digest(bucket, file, caplog):
     caplog.set_level(logging.INFO, logger="csci_utils.mirror")
     assert push(file, URI)
@@ -50,6 +51,7 @@ def test_an_object_of_others_is_compared_by_its_md5(store, file):
     assert store.requests == ["HEAD /bucket/images/cat.jpg"]
 
 
+@pytest.mark.slow
 def test_other_bytes_are_refused_and_both_digests_named(bucket, file):
     push(file, URI)
     file.write_bytes(b"dog" * 1000)
@@ -78,6 +80,7 @@ def test_an_object_that_cannot_be_told_from_the_file_counts_as_different(store, 
         push(file, URI)
 
 
+@pytest.mark.slow
 def test_another_who_was_faster_is_not_overwritten(bucket, file, monkeypatch):
     def look_then_lose(uri: S3Uri) -> s3.ObjectInfo | None:
         info = real(uri)
@@ -118,6 +121,7 @@ def test_offline_trusts_the_copy_and_asks_nothing(store, tmp_path):
     assert describe_failure(NotHereError("x")).status == ExitStatus.INPUT_MISSING
 
 
+@pytest.mark.slow
 def test_an_upload_is_complete_while_s3_holds_the_files_bytes(bucket, file):
     class UploadCat(Upload):
         source = file

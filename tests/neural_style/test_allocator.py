@@ -32,6 +32,7 @@ def pages_of_a_large_array() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
 def test_memory_is_used_again_in_the_block_and_given_back_after_it():
     with memory_kept():

@@ -96,6 +96,7 @@ def test_a_finished_run_is_finished(tmp_path: Path) -> None:
     assert trainer.state.step == 6
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path) -> None:
     expected = fit(tmp_path / "long", max_steps=13)
     fit(tmp_path / "short", max_steps=5)
@@ -180,6 +181,7 @@ def write_something_else(path: Path) -> None:
 DAMAGES = [cut, flip_a_byte, empty, write_code, write_something_else]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture
@@ -264,6 +266,7 @@ def test_a_checkpoint_of_more_processes_is_refused(tmp_path: Path) -> None:
         fit(tmp_path, max_steps=9)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_half(path: Path, data: Any) -> int:
         if "0006" in path.name:
@@ -280,6 +283,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch:
     assert_equal(fit(tmp_path).net.state_dict(), fit(tmp_path / "unbroken").net.state_dict())
 
 
+@pytest.mark.slow
 def test_what_is_tested_is_the_last_checkpoint(tmp_path: Path) -> None:
     expected = fit(tmp_path).net.state_dict()
     model = TinyModel()

@@ -33,6 +33,7 @@ def run_eval(make_picture: MakePicture, small_weights: Path, tmp_path: Path) -> 
     return run
 
 
+@pytest.mark.slow
 def test_eval_writes_the_picture_and_prints_its_path(
     run_eval: RunEval,
     small_weights: Path,
@@ -97,6 +98,7 @@ def test_the_published_device_flags_choose_the_device(
     assert asked == [device]
 
 
+@pytest.mark.slow
 def test_the_quality_reaches_the_file(run_eval: RunEval, tmp_path: Path) -> None:
     for quality in ("5", "95"):
         assert run_eval("--output-image", str(tmp_path / f"{quality}.jpg"), "--quality", quality) == 0
@@ -227,6 +229,7 @@ def run_program(*argv: str, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["--help"], ["eval", "--help"]], ids=str)
 def test_help_imports_no_torch(argv: list[str], tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()

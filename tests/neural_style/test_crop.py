@@ -151,6 +151,7 @@ def test_a_tiled_tiff_does_not_meet_it_either(rng, monkeypatch) -> None:
     assert decode_rgb(data, name="x").size == (32, 32)
 
 
+@pytest.mark.slow
 def test_pictures_are_not_opened_while_another_thread_has_its_limit_set(rng) -> None:
     data, sizes = encoded(noise(rng, width=32, height=32), "PNG"), []
     thread = threading.Thread(target=lambda: sizes.append(decode_rgb(data, name="x").size))

@@ -300,6 +300,7 @@ def test_shrinking_does_not_bleed_hidden_colours_into_the_edges(make_picture: Ma
     assert picture.rgb_HW3[picture.alpha_HW > 40][:, 0].max() == 0
 
 
+@pytest.mark.slow
 def test_a_huge_picture_is_refused_before_it_is_decoded(
     make_picture: MakePicture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

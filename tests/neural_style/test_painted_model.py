@@ -92,6 +92,7 @@ def whole_losses(
 # --- the whole loss
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_batch_are_the_whole_batch(make_model, monkeypatch):
     monkeypatch.setattr(PaintedStyleModel, "_longest_gradient", None)
     model = make_model()
@@ -104,6 +105,7 @@ def test_the_parts_of_a_batch_are_the_whole_batch(make_model, monkeypatch):
     assert (slopes_of(model) - flat).norm() < 0.02 * flat.norm()
 
 
+@pytest.mark.slow
 def test_the_gradient_at_the_pictures_is_that_of_the_whole_batch(make_model):
     """To rounding, where the pictures that are judged are the same."""
     model, content = make_model(), batch(1, 2, 3)
@@ -115,6 +117,7 @@ def test_the_gradient_at_the_pictures_is_that_of_the_whole_batch(make_model):
     assert (found - wanted).norm() < 1e-4 * wanted.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_each_part_has_its_weight(make_model, name):
     losses = []
@@ -130,6 +133,7 @@ def test_each_part_has_its_weight(make_model, name):
     assert losses[1][name] > losses[0][name]
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_sum_of_its_parts(make_model):
     model = make_model()
     model.train_step(batch(1, 2))
@@ -137,6 +141,7 @@ def test_the_loss_is_the_sum_of_its_parts(make_model):
     assert not any(each.requires_grad or each.ndim for each in model.metrics.values())
 
 
+@pytest.mark.slow
 def test_what_is_out_of_range_costs(make_model):
     found = []
     for bias in (0.0, 400.0):
@@ -150,6 +155,7 @@ def test_what_is_out_of_range_costs(make_model):
     assert found[1] > found[0] + 1
 
 
+@pytest.mark.slow
 def test_the_smallest_pictures_that_are_taken_have_the_whole_loss(make_model):
     model = make_model(image_px=56)
     model.train_step(batch(1, px=56))
@@ -162,6 +168,7 @@ def test_the_smallest_pictures_that_are_taken_have_the_whole_loss(make_model):
 # --- the first steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "is_first"), [(0, True), (59, True), (60, False)])
 def test_the_first_steps_only_recolour(make_model, step, is_first):
     model = make_model(step=step)
@@ -173,6 +180,7 @@ def test_the_first_steps_only_recolour(make_model, step, is_first):
     assert (found["style"] > 0) is not is_first
 
 
+@pytest.mark.slow
 def test_the_first_steps_learn_the_paintings_colours(make_model):
     model, seen = make_model(step=0), []
     for _ in range(12):
@@ -181,6 +189,7 @@ def test_the_first_steps_learn_the_paintings_colours(make_model):
     assert seen[-1] < 0.8 * seen[0]
 
 
+@pytest.mark.slow
 def test_a_long_gradient_is_cut(make_model, monkeypatch):
     def length(longest: float | None) -> float:
         monkeypatch.setattr(PaintedStyleModel, "_longest_gradient", longest)
@@ -206,6 +215,7 @@ def test_the_last_layer_begins_with_contrast_and_the_paintings_mean(make_model):
 # --- regions, seeds, threads
 
 
+@pytest.mark.slow
 def test_each_picture_is_judged_by_the_part_of_the_painting_that_is_most_like_it(make_model, monkeypatch):
     model = make_model()
     nearest = model._patches.nearest(model._palette.recoloured(batch(1) / 255)).item()
@@ -221,6 +231,7 @@ def test_each_picture_is_judged_by_the_part_of_the_painting_that_is_most_like_it
     assert abs(found[1] - wanted) > 1e-3 * wanted
 
 
+@pytest.mark.slow
 def test_draws_are_of_the_seed_and_the_step(make_model):
     def drawn(**given: Any) -> torch.Tensor:
         model = make_model(**given)
@@ -232,6 +243,7 @@ def test_draws_are_of_the_seed_and_the_step(make_model):
     assert not torch.equal(drawn(), drawn(seed=7))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_others(make_model):
     def trained(seed: int) -> torch.Tensor:
         model = make_model(seed=seed)
@@ -244,6 +256,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(make_model):
     assert not torch.equal(first, trained(43))
 
 
+@pytest.mark.slow
 def test_setup_leaves_the_random_numbers_of_others_alone(make_model):
     before = torch.random.get_rng_state()
     make_model().train_step(batch(1))
@@ -267,6 +280,7 @@ def test_two_threads_give_the_weights_of_one(make_model):
 # --- the rest of a model
 
 
+@pytest.mark.slow
 def test_nothing_is_waited_for(make_model, monkeypatch):
     model = make_model()
 
@@ -281,6 +295,7 @@ def test_nothing_is_waited_for(make_model, monkeypatch):
     assert model.metrics["loss"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["valid", "test"])
 def test_judging_takes_the_mean_over_all_pictures_of_the_whole_loss(make_model, kind):
     model = make_model(fast_init=kind == "test", step=0)
@@ -302,6 +317,7 @@ def test_judging_takes_the_mean_over_all_pictures_of_the_whole_loss(make_model, 
     assert "loss" not in model.metrics
 
 
+@pytest.mark.slow
 def test_validations_at_any_step_are_of_the_same_draws(make_model):
     found = []
     for step in (0, 100):
@@ -312,6 +328,7 @@ def test_validations_at_any_step_are_of_the_same_draws(make_model):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_a_resumed_model_goes_on_as_if_nothing_had_been(make_model, tmp_path):
     model, resumed = make_model(), make_model(learning_rate=1e-3)
     model.train_step(batch(1))
@@ -328,6 +345,7 @@ def test_a_painting_too_small_is_refused():
         PaintedStyleModel(config_for({"features": "random"}), style_rgb_HW3=np.zeros((3, 3, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_the_trainer_runs_it(make_model):
     class Two(DataModule):
         def train_loader(self):

@@ -78,12 +78,14 @@ def test_losses_and_gradient_are_the_published_loops(vgg, style, pair, published
     assert apart(gradient, published[1]) < 1e-5
 
 
+@pytest.mark.slow
 def test_losses_without_a_gradient_are_the_same(vgg, style, pair):
     judged = judge(vgg, style, variation=3.0)
     for found, wanted in zip(judged.losses(*pair), judged.gradient(*pair)[0], strict=True):
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_batch_add_up(vgg, style, pair):
     judged = judge(vgg, style, variation=3.0)
     losses, gradient = judged.gradient(*pair)
@@ -93,6 +95,7 @@ def test_the_parts_of_a_batch_add_up(vgg, style, pair):
     torch.testing.assert_close(torch.cat([first[1], second[1]]), gradient, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_total_variation_is_added_with_its_gradient(vgg, style, pair):
     out = pair[0].clone().requires_grad_()
     (3.0 * total_variation(out)).backward()
@@ -103,6 +106,7 @@ def test_total_variation_is_added_with_its_gradient(vgg, style, pair):
     torch.testing.assert_close(varied[0].total, plain[0].total + varied[0].total_variation)
 
 
+@pytest.mark.slow
 def test_bfloat16_judges_nearly_alike(vgg, style, pair, published):
     losses, gradient = judge(vgg, style, dtype=torch.bfloat16).gradient(*pair)
     assert losses.style.dtype == gradient.dtype == torch.float32
@@ -111,6 +115,7 @@ def test_bfloat16_judges_nearly_alike(vgg, style, pair, published):
     assert cosine_similarity(gradient.double().flatten(), published[1].flatten(), dim=0) > 0.98
 
 
+@pytest.mark.slow
 def test_the_style_is_looked_at_once_and_the_content_no_deeper_than_needed(vgg, style, pair, monkeypatch):
     shapes = []
 
@@ -145,6 +150,7 @@ def test_of_the_style_no_more_is_kept_than_the_next_layer_needs(vgg, style, monk
     assert max(most) == 2
 
 
+@pytest.mark.slow
 def test_nothing_it_was_given_is_changed(vgg, style, pair):
     before = [each.clone() for each in (*vgg.state_dict().values(), style, *pair)]
     judge(vgg, style, variation=1.0).gradient(*pair)

@@ -72,6 +72,7 @@ def test_the_style_itself_has_no_error(features, picture_01):
     assert relative_gram_error(tap * 2**0.5, gram_matrix(tap)) == pytest.approx(1, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_each_picture_of_a_batch_has_a_style_of_its_own(features, picture_01):
     tap = features(torch.cat([picture_01, 1 - picture_01]))[1]
     assert relative_gram_error(tap, gram_matrix(tap)) == 0
@@ -80,6 +81,7 @@ def test_each_picture_of_a_batch_has_a_style_of_its_own(features, picture_01):
     assert distance(tap, tap.flip(0), num_positions=20_000, seed=1) > 10 * same
 
 
+@pytest.mark.slow
 def test_the_distance_of_distributions_does_not_see_places():
     values = torch.randn(2, 5, 8, 8, generator=random_from(1))
     moved = values.flatten(2)[..., torch.randperm(64, generator=random_from(2))].view_as(values)
@@ -89,6 +91,7 @@ def test_the_distance_of_distributions_does_not_see_places():
     assert distance(moved[:1] + 1, values[:1], **every) == pytest.approx(1 / 5 * 5, rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_a_shift_along_the_directions():
     one = torch.randn(1, 1, 8, 8, generator=random_from(1))
     for shift in (0.5, 2.0):

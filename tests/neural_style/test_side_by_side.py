@@ -75,11 +75,11 @@ def test_what_the_function_raises_comes_out():
 
 def test_its_threads_end_when_it_is_closed_and_come_back_when_they_are_wanted():
     torch.set_num_threads(4)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     side_by_side = SideBySide(2)
     for _ in range(2):
         side_by_side.close()
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
     found = list(side_by_side.map(lambda _: (threading.current_thread().name, torch.get_num_threads()), range(4)))
     assert {share for _, share in found} == {2}
     assert all(name.startswith("picture") for name, _ in found)
@@ -89,12 +89,11 @@ def test_its_threads_end_when_it_is_closed_and_come_back_when_they_are_wanted():
 
 def test_its_threads_end_with_it():
     torch.set_num_threads(3)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     side_by_side = SideBySide(3)
-    assert threading.active_count() == before + 3
-    names = {thread.name for thread in threading.enumerate()}
+    started = set(threading.enumerate()) - before
+    assert len(started) == 3
     del side_by_side
-    for thread in threading.enumerate():
-        if thread.name in names and thread.name.startswith("picture"):
-            thread.join(10)
-    assert threading.active_count() == before
+    for thread in started:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in started)

@@ -94,6 +94,7 @@ def test_the_first_step_of_the_published_net_is_the_published_loops(vgg, style_H
     assert torch.cosine_similarity(found_slope, wanted_slope, dim=0) > 1 - 1e-4
 
 
+@pytest.mark.slow
 def test_later_steps_stay_near_the_published_loops(make_model, published):
     model = make_model()
     for seed, num_pictures in ((2, 4), (3, 4), (4, 2)):
@@ -102,6 +103,7 @@ def test_later_steps_stay_near_the_published_loops(make_model, published):
     assert_same_losses(model, wanted, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_the_first_weights_are_the_published_scripts(make_model, published):
     state = published.net.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in make_model().transformer.state_dict().items())
@@ -113,6 +115,7 @@ def test_setup_leaves_the_random_numbers_of_others_alone(make_model):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_metrics_are_tensors_that_nobody_waited_for(make_model, monkeypatch):
     model = make_model(total_variation_weight=2.0)
 
@@ -130,6 +133,7 @@ def test_metrics_are_tensors_that_nobody_waited_for(make_model, monkeypatch):
     assert parts[2] > 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_others(make_model):
     def trained(seed: int) -> torch.Tensor:
         model = make_model(seed=seed)
@@ -156,6 +160,7 @@ def test_the_weights_do_not_depend_on_which_thread_took_which_picture(make_model
     assert all(torch.equal(first, trained()) for _ in range(2))
 
 
+@pytest.mark.slow
 def test_training_makes_it_better(make_model):
     model = make_model()
     losses = []
@@ -165,6 +170,7 @@ def test_training_makes_it_better(make_model):
     assert losses[-1] < 0.95 * losses[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_model_goes_on_as_if_nothing_had_been(make_model, tmp_path):
     model, resumed = make_model(), make_model(seed=7)
     model.train_step(batch(2, 1))
@@ -182,6 +188,7 @@ def test_the_state_holds_no_vgg_and_the_published_keys(make_model):
     assert len(state["net"]) == 62
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["valid", "test"])
 def test_judging_takes_the_mean_over_all_pictures(make_model, kind):
     model = make_model(fast_init=kind == "test")
@@ -216,6 +223,7 @@ def test_a_style_picture_too_small_to_judge_is_refused(vgg, style_HW3):
         StyleModel(TrainConfig(), style_rgb_HW3=style_HW3[:15], vgg=vgg)
 
 
+@pytest.mark.slow
 def test_pictures_of_an_odd_size_are_refused(make_model):
     sentence = "wanted a multiple of 4, 16 or more, for height and width, found {0} x {0} pixels; crop them"
     for px in (33, 12):
@@ -233,6 +241,7 @@ def test_bfloat16_is_asked_for_and_had_only_where_the_device_computes_with_it(mo
     assert arithmetic("bf16", torch.device("mps")) == torch.float32
 
 
+@pytest.mark.slow
 def test_a_step_in_bfloat16_is_near_one_in_float32(make_model, monkeypatch):
     full = make_model()
     monkeypatch.setattr(style_model, "arithmetic", lambda *_: torch.bfloat16)
@@ -245,6 +254,7 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(make_model, monkeypatch):
     assert {each.dtype for each in half.transformer.state_dict().values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_the_trainer_runs_it(vgg, style_HW3):
     class Two(DataModule):
         def train_loader(self):

@@ -154,6 +154,7 @@ def test_a_file_is_shrunk_first_when_asked(small_weights: Path, make_picture: Ma
         stylizer.style_file(make_picture(), tmp_path / "c.png", max_pixels=599)
 
 
+@pytest.mark.slow
 def test_the_same_picture_gives_the_same_bytes(small_weights: Path, make_picture: MakePicture, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         Stylizer(small_weights, device="cpu").style_file(make_picture(), tmp_path / name)
@@ -186,6 +187,7 @@ def test_the_description_is_ready_for_a_record(small_weights: Path) -> None:
     assert (stylizer.engine_name, stylizer.device) == ("torch", "cpu")
 
 
+@pytest.mark.slow
 def test_nothing_is_logged_for_a_plain_picture(
     small_weights: Path, make_picture: MakePicture, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -91,6 +91,7 @@ def test_the_command_writes_weights_named_after_the_painting(command, tmp_path, 
     assert left(tmp_path / "out") == ["mine.pth", "stripes.pth"]
 
 
+@pytest.mark.slow
 def test_the_log_is_left_as_it_was(command):
     before = logging.getLogger("neural_style").level
     assert command() == 0
@@ -131,6 +132,7 @@ def test_samples_lie_where_they_are_wanted_and_else_beside_the_weights(command, 
     assert left(tmp_path / "out") == ["scene.step-0000000003.png", "stripes.pth"]
 
 
+@pytest.mark.slow
 def test_a_sample_that_cannot_be_made_ends_no_run(command, tmp_path, scene, capsys, monkeypatch):
     fill_disk(monkeypatch, "*.png")
     assert command(f"--sample={scene}") == 0
@@ -138,6 +140,7 @@ def test_a_sample_that_cannot_be_made_ends_no_run(command, tmp_path, scene, caps
     assert left(tmp_path / "out") == ["stripes.pth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "deterministic"), [([], True), (["--nondeterministic"], False)])
 def test_the_same_bits_are_given_up_only_when_asked(command, monkeypatch, option, deterministic):
     asked = []
@@ -278,6 +281,7 @@ def refuse(path: Path) -> None:
     raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
+@pytest.mark.slow
 def test_an_epoch_may_end_with_a_smaller_batch(command, tmp_path):
     """As in the published script; a whole dataset that is smaller than a batch is refused."""
     report = tmp_path / "report.json"
@@ -370,6 +374,7 @@ def test_a_full_disk_is_one_sentence_and_costs_no_checkpoint(
     assert goes_on_to_what_an_unbroken_run_makes(command, tmp_path, kept)
 
 
+@pytest.mark.slow
 def test_the_system_itself_refuses_a_checkpoint_half_way(complaint, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))

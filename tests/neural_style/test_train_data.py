@@ -351,6 +351,7 @@ def test_no_more_is_decoded_ahead_than_a_batch_and_two_for_each_thread(folder, m
     data.teardown()
 
 
+@pytest.mark.slow
 def test_the_rest_of_the_program_may_use_pillow_meanwhile(folder, tmp_path):
     """Its own limits belong to the whole process: those of one thread must not make another's pictures broken."""
     expected, small = epoch_of(module(folder)), tmp_path / "small.png"

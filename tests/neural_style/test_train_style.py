@@ -117,6 +117,7 @@ def test_a_checkpoint_that_another_judge_led_to_is_refused(trained, tmp_path, ju
     trained(JUDGED, where=where, vgg=copied)
 
 
+@pytest.mark.slow
 def test_what_a_run_was_made_from_is_said_with_it(trained, judges, painting):
     record = trained(JUDGED, vgg=judges[0])[1].record()
     assert record["made_from"]["vgg16"] == {"sha256": sha256_of(judges[0])}
@@ -125,6 +126,7 @@ def test_what_a_run_was_made_from_is_said_with_it(trained, judges, painting):
     assert "vgg16" not in trained(replace(SMALL, steps=1))[1].made_from
 
 
+@pytest.mark.slow
 def test_the_judge_that_was_looked_at_early_is_not_read_again(trained, judges, painting, tmp_path):
     read = shutil.copy(judges[0], tmp_path / "judge.pth")
     judge = refuse_early(JUDGED, style=painting, vgg=read, where=HERE)
@@ -152,6 +154,7 @@ def test_the_loss_of_random_features_may_change_after_the_first_steps(trained):
     assert done.curve[-1]["loss"] > 30 * done.curve[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_bf16", [True, False])
 def test_bf16_that_the_device_has_not_is_said_once(trained, monkeypatch, caplog, has_bf16):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
@@ -162,6 +165,7 @@ def test_bf16_that_the_device_has_not_is_said_once(trained, monkeypatch, caplog,
     assert trained(replace(SMALL, steps=1))[1].made_by["precision"] == "float32"
 
 
+@pytest.mark.slow
 def test_a_run_leaves_no_thread_behind(trained):
     kept = []  # what would end its threads by being collected
     with mock.patch(
@@ -172,6 +176,7 @@ def test_a_run_leaves_no_thread_behind(trained):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("picture")]
 
 
+@pytest.mark.slow
 def test_a_rate_that_diverges_writes_no_weights(trained, tmp_path):
     with pytest.raises(DivergedError):
         trained(replace(SMALL, learning_rate=1e30))
@@ -191,6 +196,7 @@ def test_what_cannot_be_learned_from_is_one_sentence(tmp_path, pictures, paintin
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_keeps_the_old_weights(trained, monkeypatch):
     output, _ = trained(replace(SMALL, steps=1))
     before = output.read_bytes()

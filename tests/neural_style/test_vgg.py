@@ -41,6 +41,7 @@ def test_keys_and_shapes_are_torchvisions():
     assert {key: tensor.shape for key, tensor in ours.items()} == {key: each.shape for key, each in theirs.items()}
 
 
+@pytest.mark.slow
 def test_taps_are_what_torchvisions_layers_give(vgg):
     with torch.device("meta"):
         theirs = torchvision.models.vgg16().features[:23]
@@ -71,6 +72,7 @@ def test_pictures_are_normalised_as_torchvision_does_it():
     torch.testing.assert_close(normalize(picture_255), theirs)
 
 
+@pytest.mark.slow
 def test_random_weights_come_from_the_seed_alone():
     before = torch.random.get_rng_state()
     first, again, other = (random_vgg16(seed).features[0].weight for seed in (1, 1, 2))
@@ -88,6 +90,7 @@ def test_random_weights_neither_fade_nor_explode(vgg):
     assert all(0.3 < size < 3 for size in sizes)
 
 
+@pytest.mark.slow
 def test_a_file_is_read_as_deep_as_wanted(whole_file, vgg):
     loaded = load_vgg16(whole_file)
     assert loaded.state_dict().keys() == vgg.state_dict().keys()
@@ -95,6 +98,7 @@ def test_a_file_is_read_as_deep_as_wanted(whole_file, vgg):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+@pytest.mark.slow
 def test_what_is_read_knows_the_digest_of_its_file(whole_file, vgg, tmp_path):
     found = load_vgg16(whole_file).sha256
     assert found == hashlib.sha256(whole_file.read_bytes()).hexdigest()
@@ -104,6 +108,7 @@ def test_what_is_read_knows_the_digest_of_its_file(whole_file, vgg, tmp_path):
     assert vgg.sha256 == ""
 
 
+@pytest.mark.slow
 def test_a_file_of_other_bytes_than_its_name_promises_is_refused(whole_file, tmp_path):
     path = tmp_path / FILE_NAME
     path.write_bytes(whole_file.read_bytes())
@@ -141,6 +146,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path, held, sentence):
         load_vgg16(path)
 
 
+@pytest.mark.slow
 def test_a_file_cut_short_is_refused_though_its_name_promises_nothing(whole_file, tmp_path):
     path = tmp_path / "mine.pth"
     path.write_bytes(whole_file.read_bytes()[:-1000])
@@ -154,6 +160,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub" / "checkpoints" / FILE_NAME
 
 
+@pytest.mark.slow
 def test_without_a_file_torchvisions_own_is_fetched_once(hub, whole_file, monkeypatch):
     asked = []
 
@@ -169,6 +176,7 @@ def test_without_a_file_torchvisions_own_is_fetched_once(hub, whole_file, monkey
     assert asked[0][0].endswith(FILE_NAME)
 
 
+@pytest.mark.slow
 def test_of_several_that_want_it_at_a_time_one_fetches_it(hub, whole_file, monkeypatch):
     """Threads with a lock each, as processes have it."""
     asked, never = [], threading.Event()

@@ -230,6 +230,7 @@ def test_an_impossible_name_is_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "a\0.pth")
 
 
+@pytest.mark.slow
 def test_saved_weights_come_back_and_are_the_same_bytes_each_time(tmp_path: Path, small_weights: Path) -> None:
     net = load_network(small_weights)
     save_weights(net, tmp_path / "a.pth")

@@ -17,6 +17,7 @@ from tests.conftest import REPO
 from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture
 
 
+@pytest.mark.slow
 def test_a_picture_and_a_model_become_a_result_whose_path_is_all_of_stdout(bucket, run):
     status, out, err = run("-i", "luigi.jpg", "-m", "mosaic")
     assert (status, out) == (0, [str(bucket.local / "stylized" / "mosaic" / "luigi.jpg")])
@@ -34,6 +35,7 @@ def test_a_second_run_does_nothing_and_says_so(bucket, run):
     assert {name: (bucket.local / name).stat().st_mtime_ns for name in bucket.files()} == before
 
 
+@pytest.mark.slow
 def test_style_is_the_default_command(bucket, run):
     first = run("-i", "luigi.jpg", "-m", "mosaic")
     assert run("style", "-i", "luigi.jpg", "-m", "mosaic")[:2] == first[:2]
@@ -77,6 +79,7 @@ def test_another_picture_of_the_same_name_is_styled_anew(bucket, run):
     assert err[-1] == "style-pipeline: 1 result made, 0 up to date"
 
 
+@pytest.mark.slow
 def test_dry_run_says_what_would_be_made_and_why_and_makes_nothing(bucket, run):
     status, out, err = run("-i", "luigi.jpg", "-m", "mosaic", "--dry-run")
     result = bucket.local / "stylized" / "mosaic" / "luigi.jpg"
@@ -88,12 +91,14 @@ def test_dry_run_says_what_would_be_made_and_why_and_makes_nothing(bucket, run):
     assert "model changed: sha256" in run("-i", "luigi.jpg", "-m", "mosaic", "--dry-run")[2][0]
 
 
+@pytest.mark.slow
 def test_dry_run_of_a_missing_input_is_status_20(bucket, run):
     status, _, err = run("-i", "no.jpg", "-m", "mosaic", "--dry-run")
     assert status == 20
     assert any(f"{ROOT}/images/no.jpg is not in S3" in line for line in err)
 
 
+@pytest.mark.slow
 def test_max_side_and_quality_reach_the_result(bucket, run):
     _, out, _ = run("-i", "luigi.jpg", "-m", "mosaic", "--max-side", "16", "--quality", "50")
     with Image.open(out[0]) as image:
@@ -103,6 +108,7 @@ def test_max_side_and_quality_reach_the_result(bucket, run):
     assert record["parameters"]["quality"] == 50
 
 
+@pytest.mark.slow
 def test_embedded_needs_nothing_configured(tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("PIPELINE_S3_ROOT=s3://real-account/p\nAWS_PROFILE=real\n")
@@ -181,6 +187,7 @@ def test_a_request_that_makes_no_sense_is_status_2(bucket, run, args, sentence):
     assert "s3cr3t" not in "".join(err)
 
 
+@pytest.mark.slow
 def test_a_model_named_twice_is_one_model(bucket, run):
     status, out, _ = run("-i", "luigi.jpg", "-m", "mosaic", "-m", "mosaic.pth")
     assert (status, [path.rpartition("/stylized/")[2] for path in out]) == (0, ["mosaic/luigi.jpg"])
@@ -227,6 +234,7 @@ def test_nothing_configured_names_the_two_ways_on(run, tmp_path, monkeypatch):
     assert "--embedded" in err[0]
 
 
+@pytest.mark.slow
 def test_two_requests_for_one_file_are_refused(bucket, run):
     bucket.put_image("luigi.gif")
     bucket.put_image("luigi.png")
@@ -274,6 +282,7 @@ def test_an_input_that_is_not_in_s3_is_status_20(bucket, run, args, missing):
     assert f"{ROOT}/{missing} is not in S3" in err[0]
 
 
+@pytest.mark.slow
 def test_a_model_whose_name_has_a_dot_is_told_how_to_be_named(bucket, run):
     bucket.put_model("style.v2.pth")
     status, _, err = run("-i", "luigi.jpg", "-m", "style.v2")
@@ -282,6 +291,7 @@ def test_a_model_whose_name_has_a_dot_is_told_how_to_be_named(bucket, run):
     assert run("-i", "luigi.jpg", "-m", "style.v2.pth")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_missing_picture_does_not_stop_its_neighbour(bucket, run):
     status, out, err = run("-i", "no.jpg", "-i", "luigi.jpg", "-m", "mosaic")
     assert status == 20
@@ -358,12 +368,14 @@ def test_what_cannot_be_used_is_status_30_in_one_line(bucket, run, name, content
     assert not os.path.exists("/tmp/never-to-be-made-by-a-weight-file")
 
 
+@pytest.mark.slow
 def test_max_pixels_alone_decides_what_is_decoded(bucket, run):
     bucket.put_image("wide.png", size=(100, 10))
     assert run("-i", "wide.png", "-m", "mosaic", "--max-pixels", "999")[0] == 30
     assert run("-i", "wide.png", "-m", "mosaic", "--max-pixels", "1000")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cuda:7", "mps"])
 def test_a_device_that_is_not_there_is_status_30(bucket, run, device):
     status, out, err = run("-i", "luigi.jpg", "-m", "mosaic", "--device", device)
@@ -451,6 +463,7 @@ def test_scratch_of_a_dead_process_is_swept_at_the_start(bucket, run):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_log_lines_of_the_net_are_shown_once(bucket, run):
     bucket.put_bytes("images/alpha.bmp", _with_alpha())
     bucket.put_bytes("images/alpha.jpg", _with_alpha())  # Pillow goes by content: a PNG under a JPEG's name

@@ -60,6 +60,7 @@ def here(store) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("[!.]*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_dataset_and_comes_here_whole(store, mine, run):
     assert put(run, mine) == (0, [f"put {ROOT}/datasets/coco: 4 files, 4 sent, 0 there already"])
     assert sorted(in_s3()) == [FLAG, *FILES]
@@ -73,6 +74,7 @@ def test_a_folder_becomes_a_dataset_and_comes_here_whole(store, mine, run):
     assert (task.local_path / "deep/c.jpg").read_bytes() == (mine / "deep/c.jpg").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_equal_costs_no_transfer(mine, run):
     put(run, mine)
     before = in_s3()
@@ -80,6 +82,7 @@ def test_what_is_equal_costs_no_transfer(mine, run):
     assert in_s3() == before
 
 
+@pytest.mark.slow
 def test_replaced_and_removed_pictures_are_noticed_and_wait_for_a_word(store, mine, run):
     put(run, mine)
     first, before = Dataset(dataset="coco").bring(), in_s3()
@@ -100,12 +103,14 @@ def test_replaced_and_removed_pictures_are_noticed_and_wait_for_a_word(store, mi
     assert not Dataset(dataset="coco").still_holds(first)
 
 
+@pytest.mark.slow
 def test_more_pictures_need_no_word(mine, run):
     put(run, mine)
     (mine / "d.png").write_bytes(encoded_picture("d.png", seed=4))
     assert put(run, mine) == (0, [f"put {ROOT}/datasets/coco: 5 files, 1 sent, 4 there already"])
 
 
+@pytest.mark.slow
 def test_a_prefix_that_was_filled_by_other_means_is_a_dataset_too(store, caplog):
     caplog.set_level("INFO", "csci_utils")
     for number, name in enumerate(["a.jpg", "deep/b.png"]):
@@ -123,6 +128,7 @@ def test_a_prefix_that_was_filled_by_other_means_is_a_dataset_too(store, caplog)
     assert task.bring() == second
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_not_there_is_said_to_be(store):
     task = Dataset(dataset="coco")
     assert (task.complete(), task.look()) == (False, None)
@@ -175,6 +181,7 @@ def test_what_cannot_be_put_is_said_before_anything_is_sent(mine, run, make, sai
     assert in_s3() == {}
 
 
+@pytest.mark.slow
 def test_a_picture_is_not_added_beside_a_manifest(mine, run):
     assert put(run, mine / "a.jpg")[0] == 0  # without one
     put(run, mine)

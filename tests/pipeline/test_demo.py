@@ -16,6 +16,7 @@ def files(tmp_path, monkeypatch):
     return str(picture), str(weights)
 
 
+@pytest.mark.slow
 def test_the_given_picture_is_styled_by_the_given_model(files, tmp_path, capsys):
     assert main(files) == 0
     assert capsys.readouterr().out == f"{tmp_path}/data/stylized/mosaic/my picture.png\n"

@@ -38,6 +38,7 @@ def test_bytes_that_come_again_are_counted_once(monkeypatch):
         assert progress._current.num_bytes == 10
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forked_workers_add_to_the_bars_of_their_parent(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())

@@ -22,6 +22,7 @@ def sha256_in_s3(name: str) -> str | None:
     return info.sha256 if info else None
 
 
+@pytest.mark.slow
 def test_pictures_and_models_go_where_they_belong_and_can_be_used(files, run):
     status, out, err = run("put", str(files / "sea.png"), str(files / "mosaic.pth"))
     assert (status, out) == (0, [])
@@ -38,6 +39,7 @@ def test_what_is_there_already_is_left_alone(files, run):
     assert run("put", str(files / "sea.png"))[2] == [f"style-pipeline: up to date {ROOT}/images/sea.png"]
 
 
+@pytest.mark.slow
 def test_other_bytes_are_refused_unless_they_are_to_be_replaced(files, run):
     run("put", str(files / "sea.png"))
     before = sha256_in_s3("images/sea.png")

@@ -63,6 +63,7 @@ def test_what_has_nothing_to_do_with_a_model_leaves_it(trained, run, name):
     assert {"saved_models/wave.pth", "stylized/wave/luigi.jpg", "datasets/few/1.png"} <= set(trained.files())
 
 
+@pytest.mark.slow
 def test_only_what_was_fetched_goes_with_a_dataset(pictures, run):
     from pipeline import settings
     from pipeline.tasks import Dataset

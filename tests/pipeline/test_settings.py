@@ -234,6 +234,7 @@ os.wait()
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_the_limits_of_its_parent(monkeypatch):
     monkeypatch.setenv("PIPELINE_S3_CONNECT_TIMEOUT_S", "1.5")
     monkeypatch.setenv("PIPELINE_S3_ADDRESSING_STYLE", "virtual")

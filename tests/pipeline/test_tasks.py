@@ -105,6 +105,7 @@ def test_without_a_root_the_two_ways_on_are_named(tmp_path, monkeypatch):
         ContentImage(image="cat.jpg")
 
 
+@pytest.mark.slow
 def test_an_input_is_complete_by_its_exact_key(bucket):
     assert ContentImage(image="luigi.jpg").complete()
     assert not ContentImage(image="luig").complete()
@@ -116,6 +117,7 @@ def test_a_missing_bucket_is_no_missing_object(bucket):
         ContentImage(image="luigi.jpg", s3_root="s3://nowhere/p").complete()
 
 
+@pytest.mark.slow
 def test_download_brings_the_same_bytes_to_the_same_relative_path(bucket):
     assert made(DownloadImage(image="luigi.jpg")) == ExitStatus.OK
     assert made(DownloadModel(model="mosaic")) == ExitStatus.OK
@@ -129,6 +131,7 @@ def test_download_brings_the_same_bytes_to_the_same_relative_path(bucket):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_stylize_leaves_a_checked_picture_and_its_record(bucket, mode):
     task = Stylize(image="luigi.jpg", model="mosaic", mode=mode)
@@ -159,6 +162,7 @@ def test_both_modes_make_the_same_bytes(bucket):
     assert Path(task.output().path).read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(bucket):
     task = Stylize(image="luigi.jpg", model="mosaic")
     made(task)
@@ -230,6 +234,7 @@ def test_an_onnx_model_makes_the_picture_that_its_weights_make(bucket, tmp_path)
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
+@pytest.mark.slow
 def test_quality_bears_on_lossy_results_only(store):
     store.put_model("mosaic.pth")
     for name in ("cat.jpg", "cat.png"):
@@ -272,6 +277,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content", "sentence"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_broken_input_fails_in_one_sentence_and_leaves_no_result(bucket, name, content, sentence, mode, caplog):
@@ -287,6 +293,7 @@ def test_a_broken_input_fails_in_one_sentence_and_leaves_no_result(bucket, name,
     assert not [file for file in bucket.files() if file.startswith("stylized/")]
 
 
+@pytest.mark.slow
 def test_a_failure_keeps_the_older_result(bucket):
     task = Stylize(image="luigi.jpg", model="mosaic")
     made(task)
@@ -297,6 +304,7 @@ def test_a_failure_keeps_the_older_result(bucket):
     assert not task.complete()
 
 
+@pytest.mark.slow
 def test_a_copy_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
     from neural_style.stylize import Stylizer
 
@@ -317,6 +325,7 @@ def test_a_copy_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
     assert not Path(task.output().path).exists()
 
 
+@pytest.mark.slow
 def test_a_net_is_loaded_once_for_many_pictures(bucket, monkeypatch):
     from neural_style.stylize import Stylizer
     from pipeline.tasks import stylize
@@ -365,6 +374,7 @@ def test_a_missing_input_is_status_20(bucket):
     assert len(outcome.missing) == 1
 
 
+@pytest.mark.slow
 def test_no_bucket_is_status_35(bucket):
     outcome = build([Stylize(image="luigi.jpg", model="mosaic", s3_root=f"s3://{BUCKET}-gone/p")])
     assert outcome.exit_status == ExitStatus.STORE

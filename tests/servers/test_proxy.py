@@ -156,6 +156,7 @@ def test_a_connection_is_kept_for_the_next_request(client, proxy):
     assert [request.method for request in proxy.requests] == ["PUT", "GET", "HEAD", "GET"]
 
 
+@pytest.mark.slow
 def test_a_quick_answer_leaves_the_connection_open(client, upstream, monkeypatch):
     exactly = Body._exactly
 
@@ -225,6 +226,7 @@ def test_an_own_answer_comes_instead_of_permission(proxy):
         assert sock.recv(1000) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/bucket/key", "/bucket/chunked"])
 @pytest.mark.parametrize("at", [0, 1, 131_072, len(BODY) - 1])
 def test_one_byte_of_an_answer_is_corrupted(client, proxy, path, at):
@@ -286,6 +288,7 @@ def test_the_length_of_a_request_lies(client, proxy, upstream):
     assert upstream.received == [BODY[:-7], BODY]
 
 
+@pytest.mark.slow
 def test_a_stall_lasts_as_long_as_the_client_waits(client, proxy):
     proxy.add(Stall(1000))
     client.timeout = 0.2
@@ -297,6 +300,7 @@ def test_a_stall_lasts_as_long_as_the_client_waits(client, proxy):
     answer.close()
 
 
+@pytest.mark.slow
 def test_a_stalled_request_reaches_nobody(client, proxy, upstream):
     proxy.add(Stall(1000, "request"))
     client.timeout = 0.2
@@ -306,6 +310,7 @@ def test_a_stalled_request_reaches_nobody(client, proxy, upstream):
     assert upstream.received == []
 
 
+@pytest.mark.slow
 def test_a_store_that_is_silent_has_done_it_all_the_same(client, proxy, upstream):
     proxy.add(Silence())
     client.timeout = 0.2

@@ -158,6 +158,7 @@ DIFFERENT = {
 """Sources of one project: what stands there, what deptry alone finds in it, and what `check` alone does."""
 
 
+@pytest.mark.slow
 def test_where_they_differ_there_is_a_reason(tmp_path, deptry, paste):
     write(tmp_path, {name: source for name, (source, _, _) in DIFFERENT.items()})
     requirements(tmp_path, {"requirements.txt": "PasteDeploy"})
@@ -179,6 +180,7 @@ def by_file(findings):
     return found
 
 
+@pytest.mark.slow
 def test_tests_are_read_by_check_alone(tmp_path, deptry, paste):
     """Deptry leaves out `tests` unless told otherwise, and then has no part for developers."""
     write(tmp_path, {"tests/test_a.py": "import httpx, requests\n", "requirements.txt": "", "a.py": ""})

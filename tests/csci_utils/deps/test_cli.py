@@ -78,6 +78,7 @@ def test_failures_have_their_status(error, status, sentence, world, monkeypatch,
     assert out == ""
 
 
+@pytest.mark.slow
 def test_the_time_limit_reaches_the_interpreter(tmp_path, capsys):
     program = make_program(tmp_path / "python", "exec sleep 60")
     assert exit_status(["--timeout", "0.1", "where", "--python", str(program)]) == 2
@@ -92,6 +93,7 @@ def test_a_time_limit_that_is_none_is_one_sentence(capsys, limit):
     assert "Invalid value for '--timeout'" in err
 
 
+@pytest.mark.slow
 def test_help_imports_no_subcommand_and_no_library():
     names = ["csci_utils.deps.where", "packaging", "plette", "ruamel", "luigi", "tomllib", "importlib.metadata"]
     code = (
@@ -104,6 +106,7 @@ def test_help_imports_no_subcommand_and_no_library():
     assert "where" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_is_no_failure():
     reader, writer = os.pipe()
     os.close(reader)
@@ -114,6 +117,7 @@ def test_a_reader_that_has_gone_is_no_failure():
     assert "Error" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_path_that_is_not_utf_8_is_printed(tmp_path):
     folder = os.fsencode(tmp_path) + b"/f\xff\x1b"
     os.makedirs(folder + b"/x-1.0.dist-info")

@@ -135,6 +135,7 @@ def test_public_projects_have_their_environment_where_pipenv_would_make_it(name,
     assert (found.label, {each.name: each.version for each in found.distributions}) == ("pipenv", {"six": "1.16.0"})
 
 
+@pytest.mark.slow
 def test_an_environment_is_asked_once_however_it_is_named(tmp_path, project):
     make_venv(project.folder / ".venv")
     named = [str(project.folder / ".venv"), str(project.folder / ".venv" / "bin" / "python"), str(BASE_PYTHON)]
@@ -157,6 +158,7 @@ def test_what_is_named_and_not_there_is_an_error(tmp_path):
         read_environment(place_of(str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_markers_and_the_standard_library_come_from_the_interpreter():
     found = read_environment(place_of(str(BASE_PYTHON)), modules=True)
     assert found.markers["python_version"] == "{}.{}".format(*sys.version_info)
@@ -188,6 +190,7 @@ def test_an_environment_whose_interpreter_is_gone_is_read_as_it_lies(tmp_path, p
     assert "found no interpreter in it that can be run; its folders are read as they lie" in found.problems[0]
 
 
+@pytest.mark.slow
 def test_one_that_was_found_and_hangs_is_a_problem_and_one_that_was_named_an_error(tmp_path):
     make_dist(make_venv(tmp_path / "venv"), "six")
     (tmp_path / "venv" / "bin" / "python").unlink()
@@ -200,6 +203,7 @@ def test_one_that_was_found_and_hangs_is_a_problem_and_one_that_was_named_an_err
         read_environment(place_of(str(program)), timeout_s=0.1)
 
 
+@pytest.mark.slow
 def test_several_are_asked_at_a_time(tmp_path):
     programs = [make_program(tmp_path / str(n), f'sleep 0.2; exec {BASE_PYTHON} "$@"') for n in range(8)]
     start = time.monotonic()
@@ -249,6 +253,7 @@ def test_who_cannot_be_read_does_not_wait_for_the_others(tmp_path, hanging):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_no_interpreter_outlives_the_command(tmp_path, hanging, number):
     command = [sys.executable, "-m", "csci_utils.deps", "where", "--python", str(hanging)]

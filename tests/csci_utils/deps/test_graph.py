@@ -203,6 +203,7 @@ def test_circles_are_those_that_lead_to_each_other():
         assert same == {(a, b) for a in names for b in names if b in reach[a] and a in reach[b]}
 
 
+@pytest.mark.slow
 def test_circles_take_a_chain_longer_than_the_stack():
     size = 5000
     assert len(set(circles({n: [n + 1] for n in range(size)}).values())) == size + 1

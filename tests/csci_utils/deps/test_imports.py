@@ -191,6 +191,7 @@ def test_a_pipe_is_no_source(tmp_path):
     assert read_imports(tmp_path / "pipe.py", markers={}).problem == "it cannot be read: a pipe is no file"
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_conditions_is_no_problem():
     chain = (
         "if a: pass\n"

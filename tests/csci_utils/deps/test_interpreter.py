@@ -48,6 +48,7 @@ def test_a_file_that_cannot_be_started_is_one_sentence(tmp_path):
         ask(tmp_path / "gone")
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     program = make_program(tmp_path / "python", f"sleep 60 & echo $! > {tmp_path}/child; wait")
     start = time.monotonic()
@@ -61,6 +62,7 @@ def test_an_interpreter_that_hangs_is_ended_with_all_that_it_started(tmp_path):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["echo done", "exec sleep 60"], ids=["ends", "hangs"])
 def test_nobody_waits_for_a_child_that_left_its_group_and_holds_the_pipe(tmp_path, then):
     """It cannot be ended with the group, and the pipe does not end before it does."""
@@ -74,6 +76,7 @@ def test_nobody_waits_for_a_child_that_left_its_group_and_holds_the_pipe(tmp_pat
     os.kill(int(child.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_one_that_closes_its_output_and_goes_on_is_ended(tmp_path):
     program = make_program(tmp_path / "python", "exec >&- 2>&-; sleep 60")
     with pytest.raises(InterpreterError, match=r"wanted an answer in 0.3 s"):
@@ -93,6 +96,7 @@ def test_one_that_prints_without_end_is_ended(tmp_path, monkeypatch):
         ask(program, timeout_s=60)
 
 
+@pytest.mark.slow
 def test_what_starts_with_an_interpreter_may_print(tmp_path):
     program = make_program(tmp_path / "python", f'echo hello; echo careful >&2; exec {BASE_PYTHON} "$@"')
     assert ask(program)["prefix"] == ask(BASE_PYTHON)["prefix"]

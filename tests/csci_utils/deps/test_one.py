@@ -255,6 +255,7 @@ def test_no_password_is_shown(app, capsys):
         assert "https://***@host/x.git" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_entry_of_public_projects_is_found(name, world, capsys):
     entries = read_pipfile(PROJECTS / name / "Pipfile").declared

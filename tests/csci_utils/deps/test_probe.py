@@ -33,6 +33,7 @@ def test_the_program_is_plain_enough_for_an_old_interpreter():
     assert b"from __future__ import annotations" not in text
 
 
+@pytest.mark.slow
 def test_it_finds_what_importlib_metadata_finds():
     prefix = Path(sys.prefix).resolve()  # pytest puts more on the path: the checkout, where it was started
     path = [folder for folder in sys.path if Path(folder).resolve().is_relative_to(prefix)]
@@ -49,6 +50,7 @@ def test_it_finds_what_importlib_metadata_finds():
     assert found == expected
 
 
+@pytest.mark.slow
 def test_modules_are_those_that_importlib_metadata_maps():
     named = {
         each["name"]: set(each["modules"] or ()) for each in ask(Path(sys.executable), modules=True)["distributions"]
@@ -115,6 +117,7 @@ def sites(python: Path) -> dict[str, str]:
     return {str(each["name"]): str(each["site"]) for each in ask(python)["distributions"]}
 
 
+@pytest.mark.slow
 def test_the_users_site_is_seen_although_isolated_mode_leaves_it_out(base_with_user_site, monkeypatch):
     found = sites(BASE_PYTHON)
     assert (found["from-user"], found["from-pth"]) == ("user", "user")
@@ -137,6 +140,7 @@ def test_a_virtual_environment_may_see_the_users_and_the_systems(base_with_user_
     assert len(order) == 3 or not any((BASE_PYTHON.parent.parent / "lib").glob("python*/site-packages/*.dist-info"))
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_an_ordinary_start(base_with_user_site, tmp_path):
     make_dist(make_venv(tmp_path / "open", system_site=True), "own")
     python = tmp_path / "open" / "bin" / "python"
@@ -154,6 +158,7 @@ def test_what_a_virtual_environment_sees_is_what_an_ordinary_start_does(base_wit
     assert ("from-user" in sites(tmp_path / "venv" / "bin" / "python")) is ("no" not in settings)
 
 
+@pytest.mark.slow
 def test_nothing_that_lies_in_an_environment_is_run(tmp_path, monkeypatch):
     """Neither what `site` imports on every start, nor the lines of code in .pth files, nor a module of its name."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -98,6 +98,7 @@ def test_no_file_that_is_answered_holds_a_secret(project, capsys, call):
     assert not (project / "venn.svg").exists() or assert_no_secret((project / "venn.svg").read_text()) is None
 
 
+@pytest.mark.slow
 def test_no_report_and_no_record_holds_a_secret(project, caplog):
     assert not build([tasks.AllReports(), tasks.TreeReport(lock=True)]).failures
     reports = list((project / "build" / "deps-reports").glob("*.*"))

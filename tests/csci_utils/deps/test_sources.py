@@ -46,6 +46,7 @@ def test_no_program_that_the_repository_names_is_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("git_says", ["exit 128", "exec sleep 60"], ids=["fails", "hangs"])
 def test_without_an_answer_of_git_the_folder_is_walked(tmp_path, monkeypatch, git_says):
     write(tmp_path / "bin", {"git": f"#!/bin/sh\n{git_says}\n"})

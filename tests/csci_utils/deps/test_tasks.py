@@ -150,6 +150,7 @@ def test_a_report_holds_only_while_what_it_was_made_from_does(project, change, s
     assert all(task.complete() for task in old)
 
 
+@pytest.mark.slow
 def test_other_places_by_name_make_another_report(project, world):
     ran(tasks.WhereReport())
     make_dist(world / "folder", "lone")
@@ -161,6 +162,7 @@ def test_other_places_by_name_make_another_report(project, world):
     assert not tasks.WhereReport().complete()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["changed", "removed", "no-record", "broken-record", "older-format"])
 def test_a_report_that_is_not_as_it_was_made_is_made_anew(project, damage, monkeypatch):
     task = tasks.TableReport()
@@ -182,6 +184,7 @@ def test_a_report_that_is_not_as_it_was_made_is_made_anew(project, damage, monke
     assert path_of(task).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_missing_lock_is_a_missing_input_for_what_is_made_from_it(project):
     (project / "Pipfile.lock").unlink()
     result = ran(tasks.TableReport(), status=ExitStatus.INPUT_MISSING)

@@ -280,6 +280,7 @@ def test_ctrl_c_while_it_is_written_keeps_the_old_file(project, capsys, monkeypa
     assert names(project) == before
 
 
+@pytest.mark.slow
 def test_the_pipe_of_the_text_is_the_file(project, capsys):
     command = [sys.executable, "-m", "csci_utils.deps", "travis", "--project", str(project)]
     printed = subprocess.run(command, capture_output=True, check=True, cwd=REPO).stdout

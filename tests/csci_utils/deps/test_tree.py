@@ -167,6 +167,7 @@ def test_the_order_is_that_of_names_whatever_the_folder_says(home, capsys):
     assert [line.split()[1] for line in answers[0][:5]] == ["1.0", "d", "d", "y", "z"]
 
 
+@pytest.mark.slow
 def test_a_chain_longer_than_the_stack_is_shown(home, capsys, monkeypatch):
     make_venv(home / "env")
     fields = [{"Name": [f"n{n:04}"], "Version": ["1"], "Requires-Dist": [f"n{n + 1:04}"]} for n in range(1100)]
@@ -238,6 +239,7 @@ def test_without_a_project_main_is_taken(home, capsys, monkeypatch):
     assert err.endswith(f"{home}/project: wanted a Pipfile or a requirements.txt, found neither; {HINT}\n")
 
 
+@pytest.mark.slow
 def test_a_broken_pipfile_is_said_and_main_is_taken(project, capsys):
     (project / "Pipfile").write_text("[packages")
     _, err = tree(capsys)
@@ -266,6 +268,7 @@ def test_what_cannot_be_used_is_one_sentence(project, capsys, arguments, sentenc
     assert sentence in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_hangs_is_one_sentence(home, capsys):
     program = make_program(home / "python", "exec /bin/sleep 60")
     _, err = tree(capsys, "--timeout", "0.1", "--python", program, status=2)

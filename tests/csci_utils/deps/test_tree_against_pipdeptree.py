@@ -121,6 +121,7 @@ def by_us(python, capsys, project):
     return nodes, edges, wrong
 
 
+@pytest.mark.slow
 def test_tree_agrees_with_pipdeptree(python, capsys, tmp_path):
     (tmp_path / "requirements.txt").write_text("")
     nodes, edges, wrong = by_us(python, capsys, tmp_path)

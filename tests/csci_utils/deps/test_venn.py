@@ -61,6 +61,7 @@ def region_at(scene, x, y):
     return R(COLOURS.index(colour) for disc, colour in scene.discs if math.dist((x, y), (disc.x, disc.y)) < disc.r)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_is_where_it_belongs(case):
     scene, names, regions = scene_of(case)
@@ -164,6 +165,7 @@ def test_an_svg_holds_all_words_and_what_they_mean(case):
     assert sorted(filter(None, described.split("; "))) == sorted(f"{n} {spoken(r, names)}" for r, n in regions.items())
 
 
+@pytest.mark.slow
 def test_names_that_neither_xml_nor_a_font_takes_are_shown_without_that():
     names = ["a\x00b\x1b]", "c\udcff", '<&">']
     regions = {R({0}): 1, R({1}): 1, R({2}): 1}
@@ -174,6 +176,7 @@ def test_names_that_neither_xml_nor_a_font_takes_are_shown_without_that():
     assert {"a b ]", "c", '<&">', "t"} <= set(words)
 
 
+@pytest.mark.slow
 def test_a_png_shows_what_the_scene_says():
     scene, _, _ = scene_of("two")
     image = image_of(scene)
@@ -194,6 +197,7 @@ def test_a_png_shows_what_the_scene_says():
     assert sum(edge) < sum(left) - 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["svg", "PNG"])
 def test_the_command_writes_a_picture_and_says_what_is_in_it(world, capsys, suffix):
     out = world / f"picture.{suffix}"

@@ -113,6 +113,7 @@ def test_paths_are_a_line_each(two, capsys):
     assert six[3].endswith("Six_Pack-1.0.dist-info")
 
 
+@pytest.mark.slow
 def test_only_what_differs_may_be_asked_for(two, capsys, monkeypatch):
     make_program(two / "bin" / "python3", f'exec {two}/other/bin/python "$@"')
     monkeypatch.setenv("PATH", str(two / "bin"))

@@ -173,6 +173,7 @@ class Layer(luigi.Task):
         return [Layer(self.depth - 1, side) for side in (0, 1)] if self.depth else None
 
 
+@pytest.mark.slow
 def test_a_diamond_of_a_thousand_tasks_asks_each_once():
     """Deeper than Python's stack would go, too: 1,200 layers are 2,399 tasks, and 2**1200 ways."""
     Layer.asked = 0
@@ -207,6 +208,7 @@ class Ring(luigi.Task):
         return {"next": Ring((self.place + 1) % self.size, self.size), "source": A}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "way"),
     [
@@ -268,6 +270,7 @@ print(salted_version(Several()))
 """
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same_version():
     found = {
         subprocess.run(

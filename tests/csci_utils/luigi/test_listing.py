@@ -73,6 +73,7 @@ def numbered(folder: str, numbers: range) -> list[str]:
     return [f"{folder}/{number:04d}.jpg" for number in numbers]
 
 
+@pytest.mark.slow
 def test_keys_that_lie_together_are_one_request_a_page(counted):
     counted.held["bucket"] = numbered("images", range(35))
     assert look(counted, numbered("images", range(5))) == 1
@@ -173,6 +174,7 @@ def put(*keys: str) -> None:
         s3.client().put_object(Bucket="bucket", Key=key, Body=b"x")
 
 
+@pytest.mark.slow
 def test_targets_of_every_kind_are_told_apart(bucket, tmp_path):
     put("images/a", "images/c", "made/_SUCCESS", "made-2/part-0")
     (tmp_path / "here").write_text("x")
@@ -198,6 +200,7 @@ def test_targets_of_every_kind_are_told_apart(bucket, tmp_path):
     assert exists_many([]) == {}
 
 
+@pytest.mark.slow
 def test_a_hundred_targets_are_one_request(bucket, requests):
     put(*(f"images/{number}" for number in range(0, 100, 2)))
     requests.clear()
@@ -206,6 +209,7 @@ def test_a_hundred_targets_are_one_request(bucket, requests):
     assert requests == ["GET"]
 
 
+@pytest.mark.slow
 def test_a_refusal_is_an_error_and_not_an_absence(store):
     store.faults.extend([refuse(403, "AccessDenied")] * 5)
     with pytest.raises(PermissionError, match="the store refused"):
@@ -223,6 +227,7 @@ class Daily(BulkComplete, luigi.Task):
 DAYS = [datetime.date(2020, 1, day) for day in range(1, 21)]
 
 
+@pytest.mark.slow
 def test_a_range_of_tasks_is_one_request(bucket, requests):
     put(*(f"{day}/x.{part}" for day in DAYS for part in ("jpg", "json") if (day.day, part) != (7, "json")))
     requests.clear()
@@ -234,6 +239,7 @@ def test_a_range_of_tasks_is_one_request(bucket, requests):
     ]
 
 
+@pytest.mark.slow
 def test_luigis_range_tools_take_it(bucket, requests):
     put(*(f"{day}/y.{part}" for day in DAYS[:-3] for part in ("jpg", "json")))
     requests.clear()
@@ -250,6 +256,7 @@ def test_luigis_range_tools_take_it(bucket, requests):
     assert requests == ["GET"]
 
 
+@pytest.mark.slow
 def test_a_task_that_decides_itself_is_asked_itself(bucket):
     class Even(BulkComplete, luigi.Task):
         number = luigi.IntParameter()

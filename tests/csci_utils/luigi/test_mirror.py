@@ -52,6 +52,7 @@ def touch(path: Path) -> None:
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns + 1_000_000))
 
 
+@pytest.mark.slow
 def test_a_copy_remembers_what_it_is_a_copy_of(store, copy, why):
     store.hold(BODY, sha256=True)
     moved: list[int] = []
@@ -72,6 +73,7 @@ def test_a_copy_remembers_what_it_is_a_copy_of(store, copy, why):
     assert store.requests == ["HEAD /bucket/images/cat.jpg", "GET /bucket/images/cat.jpg"]
 
 
+@pytest.mark.slow
 def test_what_is_equal_costs_one_head(store, copy, why):
     store.hold(BODY)
     first = fetch(URI, copy)
@@ -82,6 +84,7 @@ def test_what_is_equal_costs_one_head(store, copy, why):
     assert len(store.requests) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_object_is_fetched_again(store, copy, why):
     store.hold(BODY)
     old = fetch(URI, copy)
@@ -94,6 +97,7 @@ def test_a_changed_object_is_fetched_again(store, copy, why):
     assert is_current(URI, copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_size", [True, False])
 def test_a_damaged_copy_is_fetched_again(store, copy, why, same_size):
     store.hold(BODY)
@@ -107,6 +111,7 @@ def test_a_damaged_copy_is_fetched_again(store, copy, why, same_size):
     assert why == [f"{copy}: fetched from {URI}: local copy damaged"]
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_only_touched_is_read_and_kept(store, copy):
     store.hold(BODY)
     fetch(URI, copy)
@@ -117,6 +122,7 @@ def test_a_copy_that_was_only_touched_is_read_and_kept(store, copy):
     assert store.requests == ["HEAD /bucket/images/cat.jpg"] * 2
 
 
+@pytest.mark.slow
 def test_a_copy_as_it_was_is_not_read(store, copy, monkeypatch):
     store.hold(BODY)
     fetch(URI, copy)
@@ -124,6 +130,7 @@ def test_a_copy_as_it_was_is_not_read(store, copy, monkeypatch):
     assert is_current(URI, copy)
 
 
+@pytest.mark.slow
 def test_a_deleted_copy_is_fetched_again_though_its_record_is_there(store, copy):
     store.hold(BODY)
     fetch(URI, copy)
@@ -133,6 +140,7 @@ def test_a_deleted_copy_is_fetched_again_though_its_record_is_there(store, copy)
     assert copy.read_bytes() == BODY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sha256", [True, False], ids=["with-digest", "without"])
 def test_a_copy_whose_record_was_lost_is_adopted_only_by_its_digest(store, copy, why, sha256):
     store.hold(BODY, sha256=sha256)
@@ -146,6 +154,7 @@ def test_a_copy_whose_record_was_lost_is_adopted_only_by_its_digest(store, copy,
     assert is_current(URI, copy)
 
 
+@pytest.mark.slow
 def test_a_copy_of_another_object_is_not_taken_for_this_one(store, copy, why):
     store.hold(BODY)
     fetch(S3Uri("bucket", "elsewhere/cat.jpg"), copy)
@@ -154,6 +163,7 @@ def test_a_copy_of_another_object_is_not_taken_for_this_one(store, copy, why):
     assert recorded(copy).uri == str(URI)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [lambda r: {**r, "etag": None}, lambda r: {**r, "mtime_ns": True}, lambda r: {}, lambda r: {"etag": r["etag"]}],
@@ -166,6 +176,7 @@ def test_a_record_that_cannot_be_read_is_none(store, copy, spoil):
     assert not is_current(URI, copy)
 
 
+@pytest.mark.slow
 def test_a_later_versions_record_is_read(store, copy):
     store.hold(BODY)
     record = fetch(URI, copy)
@@ -173,6 +184,7 @@ def test_a_later_versions_record_is_read(store, copy):
     assert recorded(copy) == record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [None, b"old"])
 def test_a_fetch_that_fails_keeps_the_old_copy_and_leaves_nothing(store, pauses, copy, old):
     if old is not None:
@@ -188,6 +200,7 @@ def test_a_fetch_that_fails_keeps_the_old_copy_and_leaves_nothing(store, pauses,
     assert read_record(copy) == before
 
 
+@pytest.mark.slow
 def test_an_object_overwritten_between_look_and_read_is_recorded_as_read(store, copy):
     store.hold(b"looked at")
     head_answer = give(b"looked at")
@@ -203,6 +216,7 @@ def test_an_object_overwritten_between_look_and_read_is_recorded_as_read(store, 
     assert is_current(URI, copy)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(bucket, copy):
     with pytest.raises(ObjectMissingError, match="s3://bucket/images/cat.jpg: wanted to read it: there is no such"):
         fetch(URI, copy)
@@ -233,6 +247,7 @@ def test_a_file_put_there_after_the_move_does_not_pass_for_the_copy(store, copy,
     assert not recorded(copy).holds(copy)
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_it_is_hashed_is_not_adopted(store, copy, monkeypatch):
     def hash_then_change(path):
         found = real(path)
@@ -298,6 +313,7 @@ def test_of_two_processes_one_fetches_and_the_other_waits(store, copy, dies):
     assert is_current(URI, copy)
 
 
+@pytest.mark.slow
 def test_a_copy_that_came_between_look_and_lock_is_kept(store, copy, monkeypatch):
     def fetch_first(path):
         monkeypatch.undo()
@@ -331,6 +347,7 @@ class DownloadContent(Download):
         return Path(self.folder, self.name)
 
 
+@pytest.mark.slow
 def test_a_download_is_declared_in_a_few_lines(bucket, copy):
     s3.client().put_object(Bucket="bucket", Key=URI.key, Body=BODY)
     task = DownloadContent(name="cat.jpg", folder=str(copy.parent))
@@ -350,6 +367,7 @@ def test_a_download_that_does_not_say_where_to_is_an_error():
         Nowhere().output()
 
 
+@pytest.mark.slow
 def test_an_object_overwritten_between_the_look_and_the_read_is_noticed(store, copy, why, monkeypatch):
     store.hold(BODY, sha256=True)
     real, first = copies.head, hashlib.md5(BODY).hexdigest()

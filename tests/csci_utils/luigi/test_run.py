@@ -105,6 +105,7 @@ def only(result: RunResult) -> tuple[int, str]:
     return failure.status, failure.sentence
 
 
+@pytest.mark.slow
 @WORKERS
 def test_what_ran_to_its_end_is_0(folder, workers):
     task = Write(folder=folder, name="a")
@@ -113,6 +114,7 @@ def test_what_ran_to_its_end_is_0(folder, workers):
     assert build([task], workers=workers) == RunResult(ExitStatus.OK, already_done=[task.task_id])
 
 
+@pytest.mark.slow
 @WORKERS
 @pytest.mark.parametrize("kind", [Write, Plain], ids=["explained", "plain"])
 @pytest.mark.parametrize(
@@ -143,6 +145,7 @@ def test_a_task_that_writes_nothing_fails_whatever_the_configuration_says(folder
     assert only(build([Write(folder=folder, name="a", fault="nothing")]))[0] == 30
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_failed_task(folder):
     result = build(
         [Write(folder=folder, name=name, fault=fault) for name, fault in [("a", "die"), ("b", "")]], workers=2
@@ -176,6 +179,7 @@ def test_a_task_that_cannot_be_scheduled_says_why(folder, caplog, kind, fault, s
     assert str(FAULTS[fault]) in caplog.text
 
 
+@pytest.mark.slow
 @WORKERS
 @pytest.mark.parametrize(("fault", "trace"), [("picture", False), ("defect", True)])
 def test_only_a_defect_is_logged_with_its_traceback(folder, capfd, workers, fault, trace):
@@ -283,6 +287,7 @@ def test_no_event_handler_is_left_behind(folder):
     assert luigi.Task._event_callbacks == before
 
 
+@pytest.mark.slow
 def test_a_wrapper_of_many_is_done_with_several_workers(folder):
     result = build([All(folder=folder, names=list("abcdef"))], workers=2)
     assert result.exit_status is ExitStatus.OK
@@ -322,11 +327,13 @@ def luigid(tmp_path_factory):
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_scheduler_may_want_a_login(folder, luigid):
     address = luigid.replace("://", "://u:hunter2@")
     assert build([Write(folder=folder, name="login")], scheduler_url=address).exit_status is ExitStatus.OK
 
 
+@pytest.mark.slow
 def test_failures_travel_through_a_scheduler_elsewhere(folder, luigid):
     tasks = [Write(folder=folder, name="a", fault="store"), Write(folder=folder, name="b")]
     result = build(tasks, workers=2, scheduler_url=luigid)
@@ -348,6 +355,7 @@ def run_elsewhere(task: luigi.Task, scheduler: luigi.rpc.RemoteScheduler) -> Non
     assert scheduler.get_work(worker="elsewhere", host="elsewhere")["task_id"] == task.task_id
 
 
+@pytest.mark.slow
 def test_a_task_that_another_worker_has_is_10(folder, luigid):
     task = Write(folder=folder, name="a")
     run_elsewhere(task, luigi.rpc.RemoteScheduler(luigid))
@@ -355,6 +363,7 @@ def test_a_task_that_another_worker_has_is_10(folder, luigid):
     assert found == RunResult(ExitStatus.LOCKED, elsewhere=[task.task_id])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given_up", [True, False])
 def test_a_task_that_another_worker_has_is_waited_for(folder, luigid, monkeypatch, given_up):
     """The other one ends it, or gives it up, when this one has looked twice."""
@@ -380,6 +389,7 @@ class WriteOnGpu(Write):
     resources = {"gpu-of-this-host": 1}  # noqa: RUF012 -- as Luigi has it
 
 
+@pytest.mark.slow
 def test_a_task_whose_resource_is_used_waits_until_it_is_free(folder, luigid, monkeypatch):
     """Longer than a scheduler is given that says nothing."""
     first, second, others = *(WriteOnGpu(folder=folder, name=name) for name in "ab"), luigi.rpc.RemoteScheduler(luigid)

@@ -120,6 +120,7 @@ def test_existence_is_one_head_of_the_exact_key(store, found):
     assert len(store.requests) == 2
 
 
+@pytest.mark.slow
 def test_a_mere_prefix_is_not_there(bucket):
     s3.client().put_object(Bucket="bucket", Key="models/a/x.pth", Body=b"x")
     assert not ExactKeyS3Target("s3://bucket/models/a").exists()
@@ -127,6 +128,7 @@ def test_a_mere_prefix_is_not_there(bucket):
     assert ExactKeyS3Client().get_key("s3://bucket/models/a") is None
 
 
+@pytest.mark.slow
 def test_what_luigi_calls_a_key_moves_its_bytes_as_boto3s_does(bucket, tmp_path):
     s3.client().put_object(Bucket=bucket, Key="models/a.pth", Body=b"weights")
     with (tmp_path / "copy").open("wb") as file:
@@ -149,6 +151,7 @@ def test_a_refusal_is_an_error_and_not_an_absence(store, call):
         getattr(ExactKeyS3Target("s3://bucket/cat.jpg"), call)()
 
 
+@pytest.mark.slow
 def test_what_is_written_carries_its_digest(bucket):
     target = ExactKeyS3Target("s3://bucket/cat.jpg")
     write(target, b"new")

@@ -97,6 +97,7 @@ def test_a_file_that_changes_while_it_is_sent_is_in_no_store_whole(empty, file, 
     assert empty.body is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [take_damaged, refuse(503, "SlowDown"), refuse(400, "BadDigest")])
 def test_a_file_too_big_to_be_held_is_sent_from_the_disk(empty, file, fault):
     empty.at(PUT, fault)
@@ -105,6 +106,7 @@ def test_a_file_too_big_to_be_held_is_sent_from_the_disk(empty, file, fault):
     assert empty.received == [BODY, BODY]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_it_is_sent_from_the_disk_is_refused(empty, file):
     def change(handler) -> None:
         file.write_bytes(BODY[::-1])

@@ -68,11 +68,13 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_makes_its_own_client():
     done = subprocess.run([sys.executable, "-c", FORK], cwd=REPO, capture_output=True, text=True, timeout=30)
     assert done.stdout == "0\n", done.stderr
 
 
+@pytest.mark.slow
 def test_importing_the_border_imports_no_boto3():
     code = "import sys, csci_utils.s3; print(sorted({'boto3', 'botocore', 'luigi', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=30)
@@ -106,6 +108,7 @@ def test_the_users_own_number_of_tries_wins(store, pauses, monkeypatch):
     assert len(store.requests) == 2
 
 
+@pytest.mark.slow
 def test_where_nothing_listens_is_given_up_early_and_named(nobody, pauses, caplog):
     with pytest.raises(StoreUnreachableError, match=rf"cannot connect to {nobody} \(EndpointConnectionError\)"):
         s3.head(URI)
@@ -155,6 +158,7 @@ def test_a_key_cannot_break_the_log(nobody, pauses, caplog):
     assert messages[0].startswith(r"s3://bucket/a\nb@2: try 2 of")
 
 
+@pytest.mark.slow
 def test_a_store_that_was_given_up_gets_one_try_until_it_answers(store, pauses):
     s3.use_limits(S3Limits(read_timeout_s=0.1))
     store.faults.extend([stay_silent] * 4)
@@ -168,6 +172,7 @@ def test_a_store_that_was_given_up_gets_one_try_until_it_answers(store, pauses):
     assert len(store.requests) == 8
 
 
+@pytest.mark.slow
 def test_an_address_that_swallows_everything_is_given_up(monkeypatch, pauses):
     s3.use_limits(S3Limits(connect_timeout_s=0.1, silent_attempts=2))
     with socket.socket() as full:  # a queue of connections that nobody takes: the next ones are not answered

@@ -75,6 +75,7 @@ def test_what_the_block_raises_stops_the_threads():
     assert threads.ended
 
 
+@pytest.mark.slow
 def test_a_thread_that_hangs_is_not_waited_for_for_ever():
     release = threading.Event()
     start = time.monotonic()
@@ -86,6 +87,7 @@ def test_a_thread_that_hangs_is_not_waited_for_for_ever():
     wait_until(lambda: threads.ended)
 
 
+@pytest.mark.slow
 def test_a_call_made_by_a_thread_ends_with_the_call_that_the_thread_works_for():
     inner = []
 

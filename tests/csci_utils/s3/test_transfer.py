@@ -40,6 +40,7 @@ def corrupted(body: bytes) -> bytes:
 # --- against moto
 
 
+@pytest.mark.slow
 def test_what_is_put_comes_back_with_its_digest(bucket, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(BODY)
     moved: list[int] = []
@@ -53,6 +54,7 @@ def test_what_is_put_comes_back_with_its_digest(bucket, tmp_path):
     assert s3.client().head_object(Bucket="bucket", Key=URI.key)["ContentType"] == "image/jpeg"
 
 
+@pytest.mark.slow
 def test_a_big_file_goes_in_parts_and_comes_back(bucket, tmp_path):
     body = b"0123456789abcdef" * (9 * 1024 * 64)  # 9 MiB
     (tmp_path / "big.pth").write_bytes(body)
@@ -99,6 +101,7 @@ def test_an_object_that_is_missing_says_so(bucket, tmp_path):
     assert isinstance(s3.missing(URI), ObjectMissingError)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_missing_says_so(s3_endpoint, tmp_path):
     with pytest.raises(BucketMissingError, match="there is no bucket 'bucket'"):
         s3.get(URI, tmp_path / "copy")
@@ -136,6 +139,7 @@ def test_a_lookup_that_is_refused_is_not_a_missing_object(store):
         s3.bucket_exists("bucket")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -184,6 +188,7 @@ def test_a_body_that_is_cut_every_time_is_an_error(store, pauses, tmp_path):
     assert len(pauses) == 4
 
 
+@pytest.mark.slow
 def test_a_body_that_stalls_every_time_is_given_up_sooner(store, pauses, tmp_path):
     s3.use_limits(S3Limits(read_timeout_s=0.1, silent_attempts=2))
     store.hold(BODY)
@@ -271,6 +276,7 @@ def test_the_etag_is_that_of_the_bytes_that_came(store, pauses, tmp_path):
     assert s3.get(URI, tmp_path / "copy").info.etag == hashlib.md5(BODY).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [refuse(503, "SlowDown"), hang_up], ids=["503", "hang-up"])
 def test_failures_that_pass_are_tried_again_and_logged(store, pauses, caplog, tmp_path, fault):
     store.hold(BODY, sha256=True)
@@ -284,6 +290,7 @@ def test_failures_that_pass_are_tried_again_and_logged(store, pauses, caplog, tm
     )
 
 
+@pytest.mark.slow
 def test_a_file_is_sent_again_from_its_beginning(store, pauses, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(BODY)
     store.faults.extend([refuse(503, "SlowDown"), hang_up, stay_silent])
@@ -293,6 +300,7 @@ def test_a_file_is_sent_again_from_its_beginning(store, pauses, tmp_path):
     assert store.received == [BODY] * 4
 
 
+@pytest.mark.slow
 def test_failures_that_do_not_pass_end_in_an_error(store, pauses, tmp_path):
     store.faults.extend([refuse(503, "ServiceUnavailable")] * 20)
     with pytest.raises(S3Error, match=r"the store failed \(503 ServiceUnavailable\) however often"):
@@ -309,6 +317,7 @@ def test_a_refusal_is_not_tried_again(store, pauses, caplog, tmp_path):
     assert lines(caplog) == []
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_silent_is_given_up(store, pauses, tmp_path):
     s3.use_limits(S3Limits(read_timeout_s=0.1))
     store.faults.extend([stay_silent] * 9)
@@ -361,6 +370,7 @@ def test_an_object_in_one_part_needs_no_more_requests(store, tmp_path):
     assert store.requests == ["GET /bucket/images/cat.jpg"]
 
 
+@pytest.mark.slow
 def test_a_wrong_bit_in_one_part_is_noticed(store, pauses, tmp_path):
     store.hold(BODY, ETag=etag_of(PARTS))
     for _ in range(5):

@@ -64,6 +64,7 @@ def test_a_small_file_is_one_request_with_its_md5(empty, file):
     assert not {"Expect", "Transfer-Encoding", "x-amz-trailer", "x-amz-checksum-crc32"} & set(headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -87,6 +88,7 @@ def test_bytes_that_are_damaged_on_their_way_are_sent_again(empty, caplog, file,
     assert [line.rpartition("; ")[2] for line in tries] == ["try 2 of 5", "try 3 of 5"]
 
 
+@pytest.mark.slow
 def test_a_damaged_object_is_not_left_in_the_store(empty, caplog, file):
     empty.at(PUT, *[take_damaged] * 9)
     with pytest.raises(DigestMismatchError, match="the store took some with") as caught:
@@ -99,6 +101,7 @@ def test_a_damaged_object_is_not_left_in_the_store(empty, caplog, file):
     assert "damaged on its way" in lines(caplog)[0]
 
 
+@pytest.mark.slow
 def test_what_somebody_else_put_meanwhile_is_not_removed(empty, file):
     def damaged_then_replaced(handler) -> None:
         take_damaged(handler)
@@ -110,6 +113,7 @@ def test_what_somebody_else_put_meanwhile_is_not_removed(empty, file):
     assert empty.body == b"of somebody else"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_does_not_hide_the_reason(empty, caplog, file):
     empty.at(PUT, *[take_damaged] * 9)
     empty.at(DELETE, *[refuse(403, "AccessDenied")] * 9)
@@ -142,6 +146,7 @@ def test_a_connection_that_drops_every_time_leaves_nothing_damaged(empty, file):
     assert empty.body is None
 
 
+@pytest.mark.slow
 def test_a_put_whose_answer_alone_is_lost_is_done(empty, file):
     empty.at(PUT, *[lose_answer(take)] * 9)
     assert s3.put(file, URI) == s3.head(URI)
@@ -161,6 +166,7 @@ def test_a_place_that_is_not_there_is_no_missing_input(empty, file):
     assert not isinstance(caught.value, FileNotFoundError)
 
 
+@pytest.mark.slow
 def test_a_store_that_reads_no_more_is_silent_and_soon_given_up(tmp_path):
     (tmp_path / "big").write_bytes(bytes(20 * 1024 * 1024))
     s3.use_limits(S3Limits(connect_timeout_s=0.2, read_timeout_s=0.2, silent_attempts=2, multipart_bytes=2**30))
@@ -271,6 +277,7 @@ def test_bytes_damaged_on_their_way_do_not_stand_in_their_own_way(empty, file):
     assert empty.body == BODY
 
 
+@pytest.mark.slow
 def test_what_was_damaged_and_cannot_be_removed_is_no_object_of_somebody_else(empty, file):
     empty.at(PUT, take_damaged)
     empty.at(DELETE, refuse(403, "AccessDenied"))
@@ -285,6 +292,7 @@ def test_an_object_that_another_request_is_making_is_tried_again(empty, caplog, 
     assert "another request about it was under way" in lines(caplog)[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [True, False])
 def test_a_store_that_knows_no_conditions_is_looked_at_before(empty, file, there):
     if there:
@@ -302,6 +310,7 @@ def test_a_store_that_knows_no_conditions_is_looked_at_before(empty, file, there
 # --- and removal
 
 
+@pytest.mark.slow
 def test_what_is_deleted_is_gone_and_may_be_deleted_again(empty, file):
     s3.put(file, URI)
     s3.delete(URI)
@@ -321,6 +330,7 @@ def test_limits_of_a_put_are_settings(empty, file):
     assert empty.requests.count(PUT) == 2
 
 
+@pytest.mark.slow
 def test_a_lookup_after_a_failure_does_not_hang(empty, file):
     empty.at(PUT, *[hang_up] * 20)
     empty.at(HEAD, *[cut_after(0), hang_up] * 9)
@@ -328,6 +338,7 @@ def test_a_lookup_after_a_failure_does_not_hang(empty, file):
         s3.put(file, URI)
 
 
+@pytest.mark.slow
 def test_a_send_in_parts_is_noted_in_the_journal_of_the_process(bucket, tmp_path):
     """As the sends of luigi's targets are, whose callers know of no journal."""
     (tmp_path / "big.bin").write_bytes(b"x" * (s3.limits().multipart_bytes + 1))
