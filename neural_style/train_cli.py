@@ -16,6 +16,7 @@ from .console import print_path
 from .errors import SettingError, output_error
 from .new_folders import NewFolders
 from .option_types import not_negative, positive, three_widths
+from .quick_import import garbage_kept
 from .train_config import CROPS, FEATURES, PRECISIONS, TrainConfig, config_for
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def train(args: argparse.Namespace, *, device: str) -> None:
 
 
 def _trained(args: argparse.Namespace, config: TrainConfig, *, output: Path, device: str) -> Trained:
-    from .train_style import train_style
+    with garbage_kept():
+        from .train_style import train_style
 
     return train_style(
         config,
@@ -151,7 +153,8 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _where(args: argparse.Namespace, *, device: str, name: str) -> Where:
-    from .train_style import Where
+    with garbage_kept():
+        from .train_style import Where
 
     return Where(
         name=name,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, EngineError
+from ..quick_import import garbage_kept
 
 _DEVICE = re.compile(r"auto|accel|cpu|mps|cuda(:[0-9]{1,4})?")
 
@@ -71,7 +72,8 @@ def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto", thr
 
         return OnnxEngine(model_path, device=device, threads=threads)
     try:
-        from .torch_engine import TorchEngine
+        with garbage_kept():
+            from .torch_engine import TorchEngine
     except ModuleNotFoundError as err:
         if err.name != "torch":
             raise
@@ -81,7 +83,8 @@ def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto", thr
 
 def _what_there_is() -> str:
     try:
-        from .torch_engine import available_devices
+        with garbage_kept():
+            from .torch_engine import available_devices
     except ModuleNotFoundError:
         return "this machine has: cpu"
     return "this machine has: " + ", ".join(available_devices())

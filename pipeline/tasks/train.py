@@ -106,7 +106,10 @@ class Train(TrainRequest):
         self.say("fetching the painting and the dataset", percent=0)
         copy, vgg, where = _fetch(style), self._vgg(), self._where()
         from neural_style.new_folders import NewFolders
-        from neural_style.train_style import refuse_early, train_style
+        from neural_style.quick_import import garbage_kept
+
+        with garbage_kept():
+            from neural_style.train_style import refuse_early, train_style
 
         vgg_path = None if vgg is None else vgg.local_path
         judge = refuse_early(self.config, style=style.local_path, vgg=vgg_path, where=where)  # a dataset is large
@@ -148,8 +151,11 @@ class Train(TrainRequest):
 
     def _where(self) -> Where:
         """Say where the run computes, and what it keeps besides its checkpoints; bring the picture for samples."""
-        from neural_style.sample_pictures import Samples
-        from neural_style.train_style import Where
+        from neural_style.quick_import import garbage_kept
+
+        with garbage_kept():
+            from neural_style.sample_pictures import Samples
+            from neural_style.train_style import Where
 
         samples = None
         if self.sample:

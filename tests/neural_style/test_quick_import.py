@@ -1,0 +1,55 @@
+"""The garbage collector rests while a library is imported, and goes on as it was."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from neural_style.quick_import import garbage_kept
+
+
+def test_the_collector_rests_and_goes_on():
+    with garbage_kept():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_it_goes_on_after_a_failed_import():
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_that_name"), garbage_kept():
+        import nothing_of_that_name  # noqa: F401
+    assert gc.isenabled()
+
+
+def test_one_that_rested_rests():
+    gc.disable()
+    try:
+        with garbage_kept():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("what", ["engine", "devices"])
+def test_torch_is_imported_so(monkeypatch, tmp_path, what):
+    import builtins
+    import sys
+
+    from neural_style import engines
+    from neural_style.errors import NeuralStyleError
+
+    seen = []
+    plain = builtins.__import__
+
+    def watching(name, *arguments, **named):
+        if name == "torch_engine":
+            seen.append(gc.isenabled())
+        return plain(name, *arguments, **named)
+
+    monkeypatch.delitem(sys.modules, "neural_style.engines.torch_engine", raising=False)
+    monkeypatch.delattr(engines, "torch_engine", raising=False)  # and is what it was when the test is over
+    monkeypatch.setattr(builtins, "__import__", watching)
+    with pytest.raises(NeuralStyleError):
+        engines.open_engine(tmp_path / "none.pth", device="cpu" if what == "engine" else "tpu")
+    assert seen == [False]
