@@ -76,7 +76,9 @@ def _could_be_ours(facts: Facts, source: str, imported: Import, whole: str, brou
     if near == "module" or not (brought.guessed or facts.modules.is_shared(whole)):
         return near == "module"
     first = imported.module.partition(".")[0]
-    return bool(near or tree.holds(first) or tree.holds_near(first, source)) or tree.holds_somewhere(whole) == "module"
+    if near or tree.holds(first) or tree.holds_near(first, source):
+        return True
+    return tree.holds_somewhere(whole, source) == "module"
 
 
 def check_uses(facts: Facts, uses: list[Use]) -> Iterator[Finding]:

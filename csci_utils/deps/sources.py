@@ -126,18 +126,17 @@ class Tree:
         return self._found(module, dict.fromkeys((*_ROOTS, *self.roots)))
 
     def holds_near(self, module: str, source: str) -> Held | None:
-        """Tell the same of a module that a source could import since it lies beside it or above, as scripts do.
-
-        Tests may reach any module: their configuration can put every folder on the path. Asked last, since a folder's
-        name may be that of a library (`plugins/flask/`).
-        """
+        """Tell the same of a module that a source could import since it lies beside it or above, as scripts do."""
         root = PurePosixPath(self.root_of(source))
-        roots = [str(each) for each in (root, *root.parents)]
-        return self._found(module, [*roots, *self._all_roots] if self.part_of(source) == "development" else roots)
+        return self._found(module, [str(each) for each in (root, *root.parents)])
 
-    def holds_somewhere(self, module: str) -> Held | None:
-        """Tell the same of a module of the package in any folder, which only what starts the program could know of."""
-        return self._found(module, self._package_roots)
+    def holds_somewhere(self, module: str, source: str) -> Held | None:
+        """Tell the same of a module in any folder, which only what starts the program could know of.
+
+        Tests may reach any module, for their configuration can put every folder on the path; the package those of its
+        own. Asked last: far from its importer a folder that is called like a library (`plugins/flask/`) is about it.
+        """
+        return self._found(module, self._all_roots if self.part_of(source) == "development" else self._package_roots)
 
     def _found(self, module: str, roots: Iterable[str]) -> Held | None:
         found = {self._leads(root, module) for root in roots}

@@ -338,6 +338,16 @@ def test_a_module_far_away_is_the_projects_own_where_no_library_is_to_be_seen(pr
     assert found(project) == [("undeclared", "helping")]
 
 
+def test_a_far_module_hides_no_library_that_is_installed(project, tmp_path, environment):
+    """Tests may have every folder on the path; what the environment has is its own all the same."""
+    write(project, {"lambdas/a/redis.py": "", "plugins/yaml/__init__.py": "", "tests/unit/near.py": ""})
+    write(project, {"tests/test_app.py": "import pytest, redis, yaml\n", "tests/unit/test_b.py": "import near\n"})
+    assert found(project, environment) == []
+    installed = {"redis": ["redis/__init__.py"], "pyyaml": ["yaml/__init__.py"], "near": ["near.py"]}
+    environment = environment_with(tmp_path / "site", installed)
+    assert found(project, environment) == [("undeclared", "pyyaml"), ("undeclared", "redis")]
+
+
 def test_a_namespace_that_libraries_share_is_the_projects_too(project, tmp_path, environment):
     environment = environment_with(tmp_path / "site", {"firm-core": ["firm/core/__init__.py"]})
     write(project, {"firm/ours/__init__.py": "", "app.py": "import flask, firm\nfrom firm import ours, made\n"})

@@ -154,8 +154,10 @@ def test_neighbours_of_scripts_and_tests_are_found_from_the_root_of_their_packag
     assert tree.root_of("tests/unit/test_a.py") == "tests"
     assert tree.holds_near("helper", "jobs/run.py") == "module"
     assert tree.holds_near("making", "tests/unit/test_a.py") == "module"
-    assert tree.holds_near("other.x", "tests/unit/test_a.py") == "module"  # pytest puts every root of tests on the path
-    assert tree.holds_near("helper", "tests/unit/test_a.py") == "module"  # and a conftest.py any other
+    assert tree.holds_near("other.x", "tests/unit/test_a.py") is None
+    assert tree.holds_somewhere("other.x", "tests/unit/test_a.py") == "module"  # pytest puts it on the path
+    assert tree.holds_somewhere("helper", "tests/unit/test_a.py") == "module"  # and a conftest.py any other
+    assert tree.holds_somewhere("making", "jobs/run.py") is None
     assert tree.holds_near("luigi", "app/a.py") is None
     assert tree.holds_near("making", "jobs/run.py") is None
     assert tree.holds_near("test_a", "jobs/run.py") is None
