@@ -53,6 +53,7 @@ run: setup ## Train a first style and show it; or style IMAGE with MODEL; throug
 
 .PHONY: test
 test: setup setup-swift ## All tests, three at a time: two cores, and some waiting
+	$(BIN)/python -m compileall -q csci_utils neural_style pipeline # hundreds of programs under test import them
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 .PHONY: soak
