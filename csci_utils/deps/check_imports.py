@@ -61,24 +61,22 @@ def _brought(facts: Facts, source: str, imported: Import) -> Iterator[Brought]:
         brought = facts.modules.bring(imported.module, name)
         if facts.itself in brought.by:
             continue
-        if facts.is_expected(brought.by) or not _could_be_ours(facts, source, imported, whole, brought):
+        if facts.is_expected(brought.by) or not _could_be_ours(facts, source, whole, brought):
             yield brought
 
 
-def _could_be_ours(facts: Facts, source: str, imported: Import, whole: str, brought: Brought) -> bool:
+def _could_be_ours(facts: Facts, source: str, whole: str, brought: Brought) -> bool:
     """Tell whether an import may be of the project's own: a folder may be called like the library that it is about.
 
     Of a folder without `__init__.py` and a library, Python takes the library, wherever it finds it, unless both are
-    parts of a namespace. A module that lies far from its importer is ours only where no library is to be seen.
+    parts of a namespace; and of such a folder only what lies in it can be imported. A module that lies far from its
+    importer is ours only where no library is to be seen.
     """
     tree = facts.tree
     near = tree.holds_near(whole, source)
     if near == "module" or not (brought.guessed or facts.modules.is_shared(whole)):
         return near == "module"
-    first = imported.module.partition(".")[0]
-    if near or tree.holds(first) or tree.holds_near(first, source):
-        return True
-    return tree.holds_somewhere(whole, source) == "module"
+    return bool(near or tree.holds(whole)) or tree.holds_somewhere(whole, source) == "module"
 
 
 def check_uses(facts: Facts, uses: list[Use]) -> Iterator[Finding]:

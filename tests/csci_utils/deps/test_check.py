@@ -350,10 +350,18 @@ def test_a_far_module_hides_no_library_that_is_installed(project, tmp_path, envi
 
 def test_a_namespace_that_libraries_share_is_the_projects_too(project, tmp_path, environment):
     environment = environment_with(tmp_path / "site", {"firm-core": ["firm/core/__init__.py"]})
-    write(project, {"firm/ours/__init__.py": "", "app.py": "import flask, firm\nfrom firm import ours, made\n"})
+    write(project, {"firm/ours/__init__.py": "", "app.py": "import flask, firm\nfrom firm import ours\n"})
     assert found(project, environment) == []
     write(project, {"app.py": "import flask\nfrom firm import ours, core\n"})
     assert found(project, environment) == [("undeclared", "firm-core")]
+
+
+def test_of_a_folder_that_is_no_package_only_what_is_there_is_the_projects(project):
+    env = "import flask\nfrom alembic import op, versions\nfrom alembic.versions import x\nfrom alembic import *\n"
+    write(project, {"alembic/env.py": env, "alembic/versions/x.py": "from alembic import op\n"})
+    only = the_finding(project)
+    assert (only.kind, only.name, only.line) == ("undeclared", "alembic", 2)
+    assert "so does one more file (a guess" in only.sentence
 
 
 def test_a_linked_package_is_the_projects_own(project, tmp_path, environment):
@@ -367,7 +375,7 @@ def test_a_linked_package_is_the_projects_own(project, tmp_path, environment):
 def test_a_folder_that_is_no_package_hides_no_library(project, tmp_path, environment, imported):
     """Python takes the library before a folder without `__init__.py`; without an environment there is none to see."""
     write(project, {"alembic/env.py": "import flask\n", "app.py": f"import flask\n{imported}\n"})
-    assert found(project, environment) == []
+    assert found(project, environment) == ([] if imported == "import alembic" else [("undeclared", "alembic")])
     environment = environment_with(tmp_path / "site", {"alembic": ["alembic/__init__.py"]})
     assert found(project, environment) == [("undeclared", "alembic")]
     write(project, {"app.py": "import flask\nimport alembic.env\n"})
