@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import SettingError
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raise this when the same configuration gives other weights: styles with a lower number are then trained again."""
 
 PUBLISHED_EPOCHS = 2
