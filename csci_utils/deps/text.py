@@ -10,8 +10,12 @@ from typing import Any
 GAP = "  "
 
 _ADDRESS = re.compile(r"(?:ssh)?://\S+")
-_LOGIN = re.compile(r"(?P<ssh>ssh)?://(?P<user>[^/@:\s\[]*)(?::(?P<password>[^/\s]*|(?!\d*/)[^@\s]{0,512}))?@")
-"""The second kind of password holds a slash that nobody escaped; after a port a slash begins the path."""
+_LOGIN = re.compile(
+    r"(?P<ssh>ssh)?://(?P<user>[^/@:\s\[]*(?P<mail>@[^/:\s\[]*)?)"
+    r"(?::(?P<password>[^/\s]*|(?(ssh)(?(mail)(?!)))(?!\d*/)[^@\s]{0,512}))?@"
+)
+"""Up to the last `@` of the authority, for a user may be an e-mail. The second kind of password holds a slash that
+nobody escaped; after a port a slash begins the path, and so it does after `ssh://git@host:owner`."""
 _VARIABLE = re.compile(r"\$\{\w+\}")
 
 

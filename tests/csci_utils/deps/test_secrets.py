@@ -17,6 +17,7 @@ from tests.csci_utils.deps.making import make_dist
 SECRETS = ("u53r", "hunter2")
 ADDRESS = "https://u53r:hunter2@host.invalid"
 TOKEN = "https://hunter2@host.invalid"
+BY_MAIL = "https://u53r@corp.invalid:hunter2@host.invalid"
 
 PIPFILE = f"""\
 [[source]]
@@ -28,6 +29,7 @@ verify_ssl = true
 repo = {{git = "{ADDRESS}/repo.git", ref = "abc"}}
 archive = {{file = "{TOKEN}/archive.zip?token=hunter2"}}
 broken = "{ADDRESS}/broken"
+mailed = {{git = "{BY_MAIL}/mailed.git"}}
 marked = {{version = "*", markers = "{ADDRESS}/marked"}}
 
 [dev-packages]
@@ -37,6 +39,7 @@ pytest = "*"
 LOCKED = {
     "repo": {"git": f"{ADDRESS}/repo.git", "ref": "abc"},
     "archive": {"file": f"{TOKEN}/archive.zip?token=hunter2"},
+    "mailed": {"git": f"{BY_MAIL}/mailed.git", "ref": "abc"},
     "marked": {"version": "==1", "markers": f"{ADDRESS}/marked"},
 }
 

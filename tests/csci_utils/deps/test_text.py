@@ -19,6 +19,12 @@ from csci_utils.deps.text import all_without_secrets, quoted, without_secrets
         ("https://user:sec#ret@host/x", "https://***@host/x"),
         ("https://token@host/x", "https://***@host/x"),
         ("https://:token@host/x", "https://***@host/x"),
+        ("https://bob@corp.com:secret@host/x@1.0", "https://***@host/x@1.0"),
+        ("https://bob@corp.com:s@cr@t@host:8080/x", "https://***@host:8080/x"),
+        ("https://bob@corp.com:se/cret@host/x", "https://***@host/x"),
+        ("https://bob@corp.com@host/x", "https://***@host/x"),
+        ("git+ssh://bob@corp.com:secret@host/x", "git+ssh://***@host/x"),
+        ("git+ssh://git@host:owner/x.git@1.0", "git+ssh://git@host:owner/x.git@1.0"),
         ("https://user:${TOKEN}@host/x", "https://***:${TOKEN}@host/x"),
         ("https://${NAME}:secret@host/x", "https://${NAME}:***@host/x"),
         ("https://${NAME}:${TOKEN}@host/x", "https://${NAME}:${TOKEN}@host/x"),
@@ -63,7 +69,17 @@ def test_no_error_says_a_secret():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", ["://a:" * 40_000, "a" * 200_000, "ssh" * 70_000, "://" * 70_000 + "?"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "://a:" * 40_000,
+        "://@a:" * 40_000,
+        "://" + "@a" * 90_000 + ":",
+        "a" * 200_000,
+        "ssh" * 70_000,
+        "://" * 70_000 + "?",
+    ],
+)
 def test_long_text_takes_no_long_time(text):
     start = time.process_time()
     without_secrets(text)
