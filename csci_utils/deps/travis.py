@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from csci_utils.deps.errors import TravisError
+from csci_utils.deps.files import NotAFileError, read_file
 from csci_utils.deps.options import PROGRAM, Request, tell, with_request
 from csci_utils.deps.travis_edit import Difference, differences, merge, ownership
 from csci_utils.deps.travis_plan import plan_of
@@ -24,11 +25,11 @@ def read_travis(path: Path) -> Document:
         TravisError: it is no file of the kind that can be changed in place.
     """
     try:
-        return parse(path.read_bytes().decode("utf-8"), path)
+        return parse(read_file(path).decode("utf-8"), path)
     except FileNotFoundError:
         return parse("", path)
-    except IsADirectoryError as err:
-        raise TravisError(f"{path}: wanted a file, found a folder of that name; rename it") from err
+    except NotAFileError as err:
+        raise TravisError(f"{path}: wanted a file, found a {err.what} of that name; rename it") from err
     except UnicodeDecodeError as err:
         raise TravisError(f"{path}: wanted UTF-8, found other bytes at {err.start}; save it as UTF-8") from err
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from csci_utils.deps.errors import TravisError
 from csci_utils.deps.facts import normal_name
+from csci_utils.deps.files import NotAFileError, read_file
 from csci_utils.deps.project import Project
 
 BRANCH = "master"
@@ -46,7 +48,11 @@ class Plan:
 
 
 def plan_of(project: Project) -> Plan:
-    """Tell what a project's `.travis.yml` should say."""
+    """Tell what a project's `.travis.yml` should say.
+
+    Raises:
+        TravisError: its Makefile is none that could be read to its end.
+    """
     pythons, remarks = pythons_of(project)
     targets = _targets(project.folder / "Makefile")
     deploy, first_remarks = _deploy(project, targets)
@@ -131,7 +137,9 @@ def _dist(pythons: Sequence[str]) -> dict[str, str]:
 
 def _targets(makefile: Path) -> frozenset[str]:
     try:
-        text = makefile.read_text(encoding="utf-8", errors="replace")
+        text = read_file(makefile).decode("utf-8", errors="replace")
+    except NotAFileError as err:
+        raise TravisError(f"{makefile}: wanted a file, found a {err.what} of that name; rename it") from err
     except OSError:
         return frozenset()
     return frozenset(re.findall(r"^([A-Za-z0-9_-]+)\s*:(?!=)", text, re.MULTILINE))

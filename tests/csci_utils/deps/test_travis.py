@@ -192,6 +192,25 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_stays(project, capsys, c
     assert names(project) == before
 
 
+@pytest.mark.parametrize("name", ["Makefile", ".travis.yml"])
+def test_a_pipe_is_never_waited_for(project, capsys, monkeypatch, name):
+    os.mkfifo(project / name)
+    for each in ("read_bytes", "read_text"):
+        monkeypatch.setattr(Path, each, _not_of(project / name, getattr(Path, each)))
+    for arguments in ([], ["--write"], ["--check"]):
+        out, err = travis(capsys, "--project", project, *arguments, status=2)
+        assert out == ""
+        assert f"{project / name}: wanted a file, found a pipe of that name; rename it" in err.splitlines()[-1]
+
+
+def _not_of(pipe, read):
+    def checked(path, *arguments, **options):
+        assert path != pipe, "would hang"
+        return read(path, *arguments, **options)
+
+    return checked
+
+
 def test_a_layout_that_allows_no_change_is_one_sentence_and_stays(project, capsys):
     text = f"{MARK} deploy\nx: &x 3.5\njobs:\n  - stage: deploy\n    python: *x\n"
     (project / ".travis.yml").write_text(text)
