@@ -110,7 +110,13 @@ class Facts:
         wanted = shlex.quote(f"{name}{said.specifier}" if said and said.source == "index" else name)
         if self.project.pipfile is not None:
             return f"pipenv install {'--dev ' if development else ''}{wanted}"
-        return f"write {wanted} into {'requirements-dev.txt' if development else self._requirements}"
+        return f"write {wanted} into {self.declaring_file(development=development)}"
+
+    def declaring_file(self, *, development: bool) -> str:
+        """Name the file that declares what the package needs, or what developers do."""
+        if self.project.pipfile is not None:
+            return "the Pipfile"
+        return "requirements-dev.txt" if development else self._requirements
 
     @property
     def _requirements(self) -> str:

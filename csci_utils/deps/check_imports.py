@@ -95,7 +95,8 @@ def _judged(facts: Facts, use: Use) -> Iterator[Finding]:
     elif in_development and not by & declared.all.keys():
         yield _for_developers(facts, use, in_development)
     elif in_build and not by & (declared.all.keys() | facts.builders | _BUILDERS):
-        mend = f"write {use.brought.by[0]} into [build-system] requires of pyproject.toml"
+        file = "[build-system] requires of pyproject.toml"
+        mend = f"write {use.brought.by[0]} into {file}" if use.brought.sure else f"name what brings it in {file}"
         yield _undeclared(facts, use, in_build, mend=mend)
     elif not by & declared.all.keys() and declared.all.keys() & _TYPE_CHECKERS:
         typing = tuple(each for each in use.places if each.imported.need == "typing")
@@ -116,13 +117,20 @@ def _for_package(facts: Facts, use: Use, places: tuple[Place, ...]) -> Finding:
         if name in facts.brings_all:
             what = f"the package imports it, and only {_listed(facts.brings_all[name])} for developers brings it"
             return _found("dev-only", facts, use, places, what, mend=facts.install(name), name=name)
-    return _undeclared(facts, use, places, mend=facts.install(use.brought.by[0]))
+    return _undeclared(facts, use, places, mend=_install(facts, use.brought, development=False))
 
 
 def _for_developers(facts: Facts, use: Use, places: tuple[Place, ...]) -> Finding:
     if set(use.brought.by) & facts.brings_all.keys():
         return _transitive(facts, use, places, facts.brings_all, development=True)
-    return _undeclared(facts, use, places, mend=facts.install(use.brought.by[0], development=True))
+    return _undeclared(facts, use, places, mend=_install(facts, use.brought, development=True))
+
+
+def _install(facts: Facts, brought: Brought, *, development: bool) -> str:
+    """Give the command that declares it; none where that could install somebody else's."""
+    if brought.sure:
+        return facts.install(brought.by[0], development=development)
+    return f"name what brings it in {facts.declaring_file(development=development)}"
 
 
 def _transitive(

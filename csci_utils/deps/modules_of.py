@@ -43,6 +43,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "github": ("pygithub",),
     "gitlab": ("python-gitlab",),
     "gi": ("pygobject",),
+    "google.oauth2": ("google-auth",),
     "google.protobuf": ("protobuf",),
     "googleapiclient": ("google-api-python-client",),
     "grpc": ("grpcio",),
@@ -61,6 +62,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "odf": ("odfpy",),
     "OpenSSL": ("pyopenssl",),
     "OpenGL": ("pyopengl",),
+    **{
+        f"opentelemetry.{each}": ("opentelemetry-api",)
+        for each in ("baggage", "context", "metrics", "propagate", "propagators", "trace")
+    },
     "osgeo": ("gdal",),
     "PIL": ("pillow",),
     "pdfminer": ("pdfminer-six",),
@@ -100,6 +105,16 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 Several may bring the same. Names that follow from each other (`python-x`, `pyx`, dashes for dots) need no entry.
 """
 
+NAMESPACES = frozenset(
+    {
+        *("azure", "azure.ai", "azure.cognitiveservices", "azure.keyvault", "azure.mgmt", "azure.storage"),
+        *("backports", "collective", "five", "google", "google.cloud", "jaraco", "oslo", "plone", "plone.app"),
+        *("opentelemetry", "opentelemetry.exporter", "opentelemetry.instrumentation", "opentelemetry.propagator"),
+        *("repoze", "ruamel", "sphinxcontrib", "z3c", "zc", "zope", "zope.app"),
+    }
+)
+"""Names that many share, each part brought by what is called like it, with dashes; the first name is another's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
@@ -108,10 +123,12 @@ class Brought:
     Attributes:
         by: distributions, in normal form, each of which does; never empty.
         guessed: whether that is by its name alone; then no environment has it.
+        sure: whether a guess is likely enough to be installed: of a namespace it often is not.
     """
 
     by: tuple[str, ...]
     guessed: bool = False
+    sure: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +194,11 @@ class Modules:
         return self._guess(names)
 
     def _guess(self, names: list[str]) -> Brought:
-        """Take a known name, else one that is declared or locked and looks like it, else the import's own."""
+        """Take a known name, else one that is declared or locked and looks like it, else the import's own.
+
+        Args:
+            names: the import's, and those above it, the longest first.
+        """
         for each in names:
             if each in ALIASES:
                 return Brought(by=ALIASES[each], guessed=True)
@@ -186,6 +207,11 @@ class Modules:
             hits = tuple(each for each in likely if each in self.expected)
             if hits:
                 return Brought(by=hits, guessed=True)
+        for place, above in enumerate(names):
+            if above in NAMESPACES or self.is_shared(above):
+                part = names[max(place - 1, 0)]  # the name below it
+                sure = above in NAMESPACES and part != above
+                return Brought(by=(normal_name(part),), guessed=True, sure=sure)
         return Brought(by=(normal_name(names[-1]),), guessed=True)
 
     def of(self, distribution: str) -> tuple[str, ...]:

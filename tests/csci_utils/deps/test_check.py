@@ -364,6 +364,18 @@ def test_of_a_folder_that_is_no_package_only_what_is_there_is_the_projects(proje
     assert "so does one more file (a guess" in only.sentence
 
 
+def test_what_brings_a_namespace_is_not_guessed_at(project):
+    write(project, {"app.py": "import flask, azure.storage\n", "tests/test_app.py": "import pytest, zope.interface\n"})
+    mends = {each.name: each.mend for each in check(read_project(project), None).findings}
+    assert mends == {
+        "azure-storage": "name what brings it in the Pipfile",
+        "zope-interface": "pipenv install --dev zope-interface",
+    }
+    write(project, {"app.py": "import flask\n", "setup.py": "import azure\n"})
+    mends = {each.name: each.mend for each in check(read_project(project), None).findings}
+    assert mends["azure"] == "name what brings it in [build-system] requires of pyproject.toml"
+
+
 def test_a_linked_package_is_the_projects_own(project, tmp_path, environment):
     write(tmp_path / "shared", {"__init__.py": ""})
     os.symlink(tmp_path / "shared", project / "ours")

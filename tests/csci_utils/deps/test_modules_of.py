@@ -43,7 +43,7 @@ def test_a_namespace_is_told_apart_by_what_is_taken_from_it():
     assert known.bring("ruamel", "yaml").by == ("ruamel-yaml",)
     assert known.bring("google").by == ("google-cloud-storage", "protobuf")
     assert known.bring("google.cloud").by == ("google-cloud-storage",)
-    assert known.bring("google.cloud", "bigquery") == Brought(by=("google",), guessed=True)
+    assert known.bring("google.cloud", "bigquery") == Brought(by=("google-cloud-bigquery",), guessed=True)
 
 
 def test_one_import_may_be_brought_by_several():
@@ -80,6 +80,33 @@ def test_settings_go_before_what_is_installed():
 def test_without_an_environment_names_are_guessed(module, expected, by):
     for known in (modules(expected=expected), modules({}, expected=expected)):
         assert known.bring(module) == Brought(by=by, guessed=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "by"),
+    [
+        ("google.cloud", "bigquery", "google-cloud-bigquery"),
+        ("google.cloud.bigquery.table", "Row", "google-cloud-bigquery"),
+        ("google.auth.transport", None, "google-auth"),
+        ("azure.storage.blob", "BlobClient", "azure-storage-blob"),
+        ("azure.identity", None, "azure-identity"),
+        ("zope.interface", "implementer", "zope-interface"),
+        ("backports", "zoneinfo", "backports-zoneinfo"),
+        ("opentelemetry.sdk.trace", None, "opentelemetry-sdk"),
+        ("opentelemetry", "trace", "opentelemetry-api"),
+        ("opentelemetry.instrumentation.flask", None, "opentelemetry-instrumentation-flask"),
+    ],
+)
+def test_a_part_of_a_known_namespace_is_guessed_by_its_whole_name(module, name, by):
+    """The first name alone is somebody else's on the index."""
+    assert modules().bring(module, name) == Brought(by=(by,), guessed=True)
+
+
+def test_of_a_namespace_that_is_not_known_or_no_part_is_named_nothing_is_sure():
+    known = modules({"firm-core": ["firm.core"]})
+    assert known.bring("firm.other", "f") == Brought(by=("firm-other",), guessed=True, sure=False)
+    for module, name in (("google", None), ("google.cloud", "*"), ("azure.storage", None)):
+        assert known.bring(module, name) == Brought(by=(module.replace(".", "-"),), guessed=True, sure=False)
 
 
 def test_every_known_name_is_in_normal_form():
