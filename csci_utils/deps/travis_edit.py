@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csci_utils.deps.errors import TravisError
+from csci_utils.deps.text import all_without_secrets
 from csci_utils.deps.travis_lines import (
     JOBS,
     deploy_jobs,
@@ -172,6 +173,7 @@ def _not_as_wanted(document: Document, text: str, plan: Plan, wrong: Sequence[st
 
 
 def _difference(key: str, wanted: Any, found: Any) -> Difference:
+    wanted, found = all_without_secrets(wanted), all_without_secrets(found)  # it is said, and written nowhere
     there = "none" if found is None else _short(found)
     return Difference(key=key, wanted=wanted, found=found, sentence=f"{key}: wanted {_short(wanted)}, found {there}")
 

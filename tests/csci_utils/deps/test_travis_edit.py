@@ -143,6 +143,17 @@ def test_what_means_something_else_is_named(text, key):
     assert wrong(owning() + text) == []
 
 
+def test_what_differs_is_said_without_its_secrets():
+    text = owning("install", "cache") + (
+        "install:\n- pip install --extra-index-url https://bob:secret@host.invalid/x y\n"
+        "cache: {directories: ['https://secret@host.invalid/x']}\n"
+    )
+    differing = differences(parse(text, Path("x")), PLAN)
+    assert [each.key for each in differing] == ["cache", "install"]
+    assert "secret" not in str(differing)
+    assert "found pip install --extra-index-url https://***@host.invalid/x y" in differing[1].sentence
+
+
 def test_crlf_and_a_byte_order_mark_stay():
     old = f"\ufeff{owning('python')}a: 1\npython: 3.8\n# é\nb: 2\n".replace("\n", "\r\n")
     assert merged(old) == old.replace("python: 3.8\r\n", 'python:\r\n  - "3.9"\r\n  - "3.10"\r\n')
