@@ -64,7 +64,7 @@ def workon_home(environ: Mapping[str, str] = os.environ) -> Path:
 def _by_file(file: Path, *, environ: Mapping[str, str]) -> Path | None:
     """Read a `.venv` that is a file: a path from the project's folder, or a name among all environments."""
     name = file.read_text(encoding="utf-8", errors="replace").strip()
-    if not name:
+    if not name or "\0" in name:
         return None
     if os.sep in name or (os.altsep and os.altsep in name):
         return Path(os.path.abspath(file.parent / name))

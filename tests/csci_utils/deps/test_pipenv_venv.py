@@ -10,6 +10,8 @@ import pytest
 
 from csci_utils.deps.conda_and_pipenv import venv_name, venv_of, workon_home
 from csci_utils.deps.pipfile import read_pipfile
+from csci_utils.deps.places import own_place
+from csci_utils.deps.project import read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.making import make_venv
 
@@ -90,6 +92,17 @@ def test_an_environment_that_pipenv_has_made_goes_before_one_beside(folder, monk
     own = workon_home(environ) / venv_name(pipfile.path, environ=environ)
     own.mkdir(parents=True)
     assert venv_of(pipfile, environ=environ) == own
+
+
+@pytest.mark.parametrize("file", ["a\0b", "../a\0b"])
+def test_a_file_beside_that_holds_no_name_is_passed_over(folder, file):
+    environ = prepared({"file": file}, folder)
+    (folder.parent / "home").mkdir()
+    project = read_project(folder)
+    place, remarks = own_place(project, environ=environ)
+    named = workon_home(environ) / venv_name(folder / "Pipfile", environ=environ)
+    assert place is None
+    assert remarks == [f"no pipenv environment at {named}; make it: pipenv install --dev"]
 
 
 def test_the_name_is_safe_and_short(folder):
