@@ -79,7 +79,7 @@ def report_of(facts: Facts) -> Report:
         *check_uses(facts, uses),
         *check_lock(facts),
         *check_pythons(facts),
-        *check_unused(facts, uses),
+        *(check_unused(facts, uses) if facts.parsed else ()),
         *check_installed(facts),
         *_unparsed(folder, {name: (each.problem, each.line) for name, each in facts.parsed.items()}),
     ]
@@ -98,7 +98,7 @@ def report_of(facts: Facts) -> Report:
         imported=len(uses),
         findings=tuple(left),
         accepted=accepted,
-        remarks=(*facts.tree.remarks, *_needless(accepted, environment)),
+        remarks=(*facts.tree.remarks, *_sourceless(facts), *_needless(accepted, environment)),
     )
 
 
@@ -114,6 +114,14 @@ def _unparsed(folder: Path, problems: Mapping[str, tuple[str | None, int]]) -> I
                 sentence=f"what it imports is not known: Python {version} says {problem}",
                 mend="mend it, or make an exception for it",
             )
+
+
+def _sourceless(facts: Facts) -> Iterator[str]:
+    if not facts.parsed:
+        yield (
+            f"{facts.project.folder}: no source lies below it, so what is used is not known; "
+            "name the folder of the project with --project"
+        )
 
 
 def _needless(accepted: Mapping[str, tuple[Finding, ...]], environment: Environment | None) -> Iterator[str]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from csci_utils.deps.check_settings import CheckSettings, read_settings
-from csci_utils.deps.declarations import DEVELOPMENT, Declarations, declarations_of
+from csci_utils.deps.declarations import DEVELOPMENT, Declarations, declarations_of, development_files
 from csci_utils.deps.facts import Declared, Environment, normal_name
+from csci_utils.deps.files import shown
 from csci_utils.deps.graph_building import brought_by
 from csci_utils.deps.imports import Parsed, read_imports
 from csci_utils.deps.mentions import Mentions, read_words
@@ -116,16 +117,22 @@ class Facts:
         """Name the file that declares what the package needs, or what developers do."""
         if self.project.pipfile is not None:
             return "the Pipfile"
-        return "requirements-dev.txt" if development else self._requirements
+        if not development:
+            return self._requirements
+        found = development_files(self.project)
+        in_folder = self._requirements.startswith("requirements/")
+        default = "requirements/dev.txt" if in_folder else "requirements-dev.txt"
+        return shown(found[0], self.project.folder) if found else default
 
     @property
     def _requirements(self) -> str:
-        return self.project.requirements.name if self.project.requirements else "requirements.txt"
+        file = self.project.requirements
+        return shown(file, self.project.folder) if file else "requirements.txt"
 
     def uninstall(self, entry: Declared) -> str:
         """Give the command that takes an entry back."""
         if self.project.pipfile is None or entry.file != self.project.pipfile.path:
-            return f"remove it from {entry.file.name}"
+            return f"remove it from {shown(entry.file, self.project.folder)}"
         option = {"packages": "", DEVELOPMENT: "--dev "}.get(entry.section, f"--categories {entry.section} ")
         return f"pipenv uninstall {option}{shlex.quote(entry.spelled)}"
 

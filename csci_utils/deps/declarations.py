@@ -118,10 +118,17 @@ def _is_itself(declared: Declared, project: Project) -> bool:
 
 def _for_developers(project: Project) -> Iterator[Declared]:
     known = {each.name for each in project.declared}
-    for name in DEVELOPMENT_FILES:
-        if (project.folder / name).is_file():
-            found = read_requirements(project.folder / name)
-            yield from (replace(each, section=DEVELOPMENT) for each in found if each.name not in known)
+    for file in development_files(project):
+        found = read_requirements(file)
+        yield from (replace(each, section=DEVELOPMENT) for each in found if each.name not in known)
+
+
+def development_files(project: Project) -> list[Path]:
+    """Find the requirements for developers, in the project's folder and beside its requirements file."""
+    beside = project.requirements.parent if project.requirements else project.folder
+    folders = dict.fromkeys((project.folder, beside.parent if beside.name == "requirements" else beside))
+    files = [folder / name for folder in folders for name in DEVELOPMENT_FILES]
+    return [each for each in files if each.is_file() and each != project.requirements]
 
 
 def _own(project: Project, extras: Iterable[str]) -> dict[str, Declared]:

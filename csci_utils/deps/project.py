@@ -19,6 +19,7 @@ MAX_DEPTH = 10
 """How many folders upwards a Pipfile is looked for, the first one included, unless PIPENV_MAX_DEPTH says so."""
 
 _REQUIREMENTS = (".txt", ".in")
+_SOURCES = ("*.py", "*/*.py", "src/*/*.py")
 _NO_PIPFILES = (".lock", ".toml", ".py", ".cfg", ".yml", ".yaml", ".json")
 
 
@@ -29,7 +30,7 @@ class Project:
     Attributes:
         folder: absolute, as pipenv sees it, which names the environment by it.
         pipfile: None where there is only a requirements.txt.
-        requirements: the requirements.txt that was read, or None where there is a Pipfile.
+        requirements: the requirements file that was read, or None where there is a Pipfile.
         declared: the requirements of either, in the order of the file.
         lock: the Pipfile.lock, or None.
         lock_problem: why there is no lock, one sentence, or None; a project without a Pipfile needs none.
@@ -87,7 +88,8 @@ def read_project(path: Path) -> Project:
 
     Args:
         path: its folder; or its Pipfile where that has a name of its own (its lock is then that name and `.lock`); or a
-            requirements file, which is then taken though a Pipfile may lie beside it.
+            requirements file, which is then taken though a Pipfile may lie beside it; its project's folder may lie
+            above it.
 
     Raises:
         ProjectNotFoundError: there is neither.
@@ -96,7 +98,8 @@ def read_project(path: Path) -> Project:
     """
     folder = path.parent if path.is_file() else path
     if path.is_file() and path.suffix in _REQUIREMENTS:
-        return _of_requirements(path, remark=f"{path}: a requirements file, so that is taken, and nothing is locked")
+        remark = f"{path}: a requirements file, so that is taken, and nothing is locked"
+        return _of_requirements(path, folder=_folder_of(path), remark=remark)
     if path.is_file() and path.suffix in _NO_PIPFILES:
         raise ProjectNotFoundError(
             f"{path}: wanted a folder, a Pipfile or a requirements file, found another file; name the folder it lies in"
@@ -122,12 +125,12 @@ def read_project(path: Path) -> Project:
             f"{folder}: wanted a Pipfile or a requirements.txt, found neither; name the project's folder with --project"
         )
     remark = f"{folder}: no Pipfile, so its requirements.txt is taken, and nothing is locked"
-    return _of_requirements(requirements, remark=remark)
+    return _of_requirements(requirements, folder=folder, remark=remark)
 
 
-def _of_requirements(path: Path, *, remark: str) -> Project:
+def _of_requirements(path: Path, *, folder: Path, remark: str) -> Project:
     return Project(
-        folder=path.parent,
+        folder=folder,
         pipfile=None,
         requirements=path,
         declared=read_requirements(path),
@@ -135,6 +138,19 @@ def _of_requirements(path: Path, *, remark: str) -> Project:
         lock_problem=None,
         remarks=(remark,),
     )
+
+
+def _folder_of(requirements: Path) -> Path:
+    """Give the folder whose sources a requirements file is for: its own, unless it lies there with others of its kind.
+
+    That is the repository it lies in, else the one above a folder that is called for them.
+    """
+    folder = requirements.parent
+    for_them = folder.name == "requirements"
+    if not for_them and any(next(folder.glob(each), None) for each in ("Pipfile", *_SOURCES)):
+        return folder
+    repository = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+    return repository or (folder.parent if for_them else folder)
 
 
 def _lock_of(pipfile: Pipfile) -> tuple[Lock | None, str | None]:

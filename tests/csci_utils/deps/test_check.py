@@ -533,6 +533,50 @@ def test_a_folder_with_only_requirements_is_checked_and_says_so(tmp_path, capsys
     )
 
 
+@pytest.mark.parametrize("in_git", [True, False])
+def test_requirements_in_a_folder_of_their_own_are_for_the_sources_above(tmp_path, capsys, in_git):
+    write(
+        tmp_path,
+        {
+            "requirements/prod.txt": "-r base.txt\nclick\n",
+            "requirements/base.txt": "flask\n",
+            "requirements/dev.txt": "pytest\n",
+            "app/main.py": "import flask, yaml\n",
+            "tests/test_a.py": "import pytest, httpx\n",
+        },
+    )
+    if in_git:
+        (tmp_path / ".git").mkdir()
+    assert exit_status(["check", "--project", str(tmp_path / "requirements" / "prod.txt")]) == 1
+    out, _ = capsys.readouterr()
+    assert [(line.split(": ")[0], line.split(". Mend: ")[1]) for line in out.splitlines()] == [
+        ("tests/test_a.py:1", "write httpx into requirements/dev.txt"),
+        ("app/main.py:1", "write pyyaml into requirements/prod.txt"),
+        ("requirements/prod.txt:2", "remove it from requirements/prod.txt"),
+    ]
+    site = environment_with(tmp_path / "site", {"pytest": ["pytest.py"], "click": ["click.py"]})
+    project = read_project(tmp_path / "requirements" / "prod.txt")
+    mends = [each.mend for each in check(project, site).findings if each.kind == "not-installed"]
+    assert mends == ["pip install -r requirements/prod.txt"]
+
+
+def test_a_named_file_beside_sources_is_for_them_and_one_without_for_the_repository(tmp_path):
+    for name in ("api/requirements.txt", "deploy/prod.txt", "api/app/__init__.py", "lone.py"):
+        write(tmp_path / "p", {name: ""})
+    assert read_project(tmp_path / "p" / "deploy" / "prod.txt").folder == tmp_path / "p" / "deploy"
+    (tmp_path / "p" / ".git").mkdir()
+    assert read_project(tmp_path / "p" / "deploy" / "prod.txt").folder == tmp_path / "p"
+    assert read_project(tmp_path / "p" / "api" / "requirements.txt").folder == tmp_path / "p" / "api"
+
+
+def test_without_a_source_nothing_is_unused_and_that_is_said(tmp_path, capsys):
+    write(tmp_path, {"requirements.txt": "flask\n"})
+    assert exit_status(["check", "--project", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "nothing found: 0 sources import 0 distributions\n"
+    assert f"{tmp_path}: no source lies below it, so what is used is not known; name the folder of the project" in err
+
+
 def test_a_folder_with_only_requirements_may_have_an_environment_beside(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     site = make_venv(tmp_path / ".venv")
