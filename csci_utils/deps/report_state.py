@@ -65,8 +65,10 @@ def _read_environments(project: Project, request: Request, *, modules: bool) -> 
 
 
 def _travis(project: Project, _request: Request, _without: Path) -> Any:
+    from csci_utils.deps.travis_plan import plan_of
+
     path = project.folder / ".travis.yml"
-    return path.read_bytes().hex() if path.is_file() else None
+    return {"file": path.read_bytes().hex() if path.is_file() else None, "plan": plan_of(project)}
 
 
 def _sources(project: Project, _request: Request, without: Path) -> Any:

@@ -317,6 +317,27 @@ def test_what_stands_in_the_travis_file_counts(project):
     assert not tasks.TravisReport().complete()
 
 
+@pytest.mark.parametrize(
+    ("file", "added"),
+    [
+        ("Makefile", "test:\n"),
+        ("Pipfile", '[scripts]\ntest = "pytest"\n'),
+        ("program/__main__.py", ""),
+        ("Pipfile", '[requires]\npython_version = "3.7"\n'),
+    ],
+    ids=["makefile", "scripts", "program", "requires"],
+)
+def test_what_a_travis_file_is_planned_from_counts(project, file, added):
+    change_pipfile(project)  # its lock is out of step with it, before and after
+    ran(tasks.TravisReport())
+    (project / file).parent.mkdir(exist_ok=True)
+    with open(project / file, "a") as more:
+        more.write(added)
+    assert not tasks.TravisReport().complete()
+    ran(tasks.TravisReport())
+    assert tasks.TravisReport().complete()
+
+
 @pytest.mark.slow
 def test_a_picture_may_be_png_and_of_other_sets(project):
     task = tasks.VennPicture(suffix="png", sets=["pip", "default"])
