@@ -11,7 +11,7 @@ from typing import Any
 
 from csci_utils.deps.errors import TravisError
 from csci_utils.deps.facts import normal_name
-from csci_utils.deps.files import NotAFileError, read_file
+from csci_utils.deps.files import NotAFileError, read_file, shown
 from csci_utils.deps.project import Project
 
 BRANCH = "master"
@@ -153,7 +153,7 @@ def _install(project: Project, targets: frozenset[str]) -> list[str]:
     if {"setup", "test"} <= targets:
         return ["make setup"]
     if project.requirements is not None:
-        return [f"pip install -r {project.requirements.name}"]
+        return [f"pip install -r {shown(project.requirements, project.folder)}"]
     further = dict.fromkeys(each.section for each in project.declared if each.section not in _BY_DEV)
     what = f"--categories {shlex.quote(' '.join([*_BY_DEV, *further]))}" if further else "--dev"
     how = f"--deploy {what}" if project.lock is not None else f"{what} --skip-lock"

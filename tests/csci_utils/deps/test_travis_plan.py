@@ -206,6 +206,13 @@ def test_further_categories_are_installed_too(tmp_path, lock, install):
     assert plan.values["install"][1] == install
 
 
+def test_requirements_in_a_folder_of_their_own_are_installed_from_there(tmp_path):
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "prod.txt").write_text("flask\n")
+    plan = plan_of(read_project(tmp_path / "requirements" / "prod.txt"))
+    assert plan.values["install"] == ["pip install -r requirements/prod.txt"]
+
+
 def test_requirements_only_are_installed_by_pip():
     plan = plan_of(read_project(PROJECTS / "requirements-only"))
     assert plan.values["install"] == ["pip install -r requirements.txt"]
