@@ -83,6 +83,11 @@ def find_project(folder: Path | None, *, environ: Mapping[str, str] = os.environ
     return next((each for each in (here, *here.parents)[:depth] if (each / "Pipfile").is_file()), here)
 
 
+def is_requirements(path: Path) -> bool:
+    """Tell whether what a project is named by is a requirements file."""
+    return path.is_file() and path.suffix in _REQUIREMENTS
+
+
 def read_project(path: Path) -> Project:
     """Read what a project declares and locks: its Pipfile, else its requirements.txt.
 

@@ -22,7 +22,7 @@ from csci_utils.deps import report_state
 from csci_utils.deps.errors import DepsError
 from csci_utils.deps.facts import as_data
 from csci_utils.deps.options import Request
-from csci_utils.deps.project import find_project
+from csci_utils.deps.project import find_project, is_requirements
 from csci_utils.io import atomic_path, read_record, sha256_of, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.run import ExplainedTask
@@ -62,10 +62,10 @@ class PipfileLock(_ProjectFile):
 
 
 class Requirements(_ProjectFile):
-    """What a project declares that has no Pipfile."""
+    """What a project declares that has no Pipfile, or that is named by this file."""
 
     def _file(self, pipfile: Path) -> Path:
-        return pipfile.with_name("requirements.txt")
+        return pipfile if is_requirements(pipfile) else pipfile.with_name("requirements.txt")
 
 
 class DepsReport(ExplainedTask):
@@ -99,8 +99,9 @@ class DepsReport(ExplainedTask):
 
     def requires(self) -> dict[str, luigi.Task]:
         """Return the files of the project: without them there is nothing to report."""
-        if not _pipfile(self.project).exists() and Requirements(project=self.project).complete():
-            return {"requirements": Requirements(project=self.project)}
+        pipfile, requirements = _pipfile(self.project), Requirements(project=self.project)
+        if is_requirements(pipfile) or (not pipfile.exists() and requirements.complete()):
+            return {"requirements": requirements}
         files = {"pipfile": Pipfile(project=self.project)}
         return files | ({"lock": PipfileLock(project=self.project)} if self.needs_lock else {})
 
@@ -298,7 +299,7 @@ def answer_of(subcommand: str, request: Request, arguments: Sequence[str]) -> tu
 
 
 def _pipfile(project: str) -> Path:
-    """Give where a project's Pipfile is or would be."""
+    """Give where a project's Pipfile is or would be, or the requirements file that the project is named by."""
     found = find_project(Path(project) if project else None)
     return found if found.is_file() else found / "Pipfile"
 

@@ -211,6 +211,18 @@ def test_a_folder_with_only_requirements_has_reports(world):
     assert all(task.complete() for task in wanted)
 
 
+@pytest.mark.parametrize("name", ["requirements.txt", "base.in"])
+def test_a_requirements_file_may_be_named_as_the_project(project, name):
+    (project / name).write_text("six\n")
+    task = tasks.TableReport(project=name)
+    (wanted,) = task.requires().values()
+    assert path_of(wanted) == project / name
+    ran(task)
+    assert path_of(task) == project / "build" / "deps-reports" / "table.csv"
+    assert "six,,1.16,*," in path_of(task).read_text().splitlines()
+    assert task.complete()
+
+
 def test_a_pipfile_comes_before_requirements(project):
     (project / "requirements.txt").write_text("six\n")
     assert list(tasks.TableReport().requires()) == ["pipfile", "lock"]
