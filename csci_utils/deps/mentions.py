@@ -11,6 +11,7 @@ from typing import Any
 
 from csci_utils.deps.facts import Environment, normal_name
 from csci_utils.deps.files import parse_toml, read_file, read_text
+from csci_utils.io import read_record, record_path
 
 LARGEST_FILE_BYTES = 2**20
 """Nobody writes a longer Makefile; a data file may have the suffix of a configuration."""
@@ -124,12 +125,22 @@ def read_words(folder: Path, files: Iterable[str], strings: Iterable[str]) -> fr
         strings: those in its sources.
     """
     words: set[str] = set()
-    for name in files:
+    files = tuple(files)
+    reports = set(_reports(folder, files))
+    for name in (each for each in files if each not in reports):
         words |= {_BY_FILE[name]} if name in _BY_FILE else set()
         words |= set(_words_of(folder / name, name))
     for each in filter(None, map(_NAMING_STRING.fullmatch, strings)):
         words |= set(_said(each["said"]))
     return frozenset(map(normal_name, words))
+
+
+def _reports(folder: Path, files: Iterable[str]) -> Iterator[str]:
+    """Give the reports among files, with their records: they name all that is installed, and use none of it."""
+    for name in (each for each in files if _TEXTS.fullmatch(PurePosixPath(each).name)):
+        record = record_path(name)
+        if (folder / record).is_file() and "made_from" in (read_record(folder / name) or {}):
+            yield from (name, record.as_posix())
 
 
 def _words_of(path: Path, name: str) -> Iterator[str]:

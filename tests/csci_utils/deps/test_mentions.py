@@ -88,7 +88,21 @@ def test_large_and_odd_files_do_no_harm(tmp_path, monkeypatch):
     assert not said(read_words(tmp_path, ["big.yml"], [])).use("the-tool", [])
     assert said(read_words(tmp_path, ["odd.yml"], [])).use("the-tool", [])
     os.mkfifo(tmp_path / "pipe.yml")
+    os.mkfifo(tmp_path / ".odd.yml.json")
     assert read_words(tmp_path, ["pipe.yml"], []) == frozenset()
+    assert said(read_words(tmp_path, ["odd.yml"], [])).use("the-tool", [])
+
+
+@pytest.mark.parametrize(
+    ("record", "used"),
+    [('{"made_from": {"environments": "1"}, "x": "the-tool"}', False), ("{}", True), ("{", True), (None, True)],
+)
+def test_a_report_that_lies_beside_its_record_is_no_use(tmp_path, record, used):
+    write(tmp_path, {"docs/where.json": '{"name": "the-tool"}'})
+    if record is not None:
+        write(tmp_path, {"docs/.where.json.json": record})
+    files = ["docs/.where.json.json", "docs/where.json"]
+    assert said(read_words(tmp_path, files, [])).use("the-tool", []) is used
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,14 @@ def test_a_folder_of_reports_among_the_sources_is_no_source(project):
     assert all(task.complete() for task in wanted)
 
 
+def test_a_report_of_what_is_installed_uses_none_of_it(project, capsys):
+    make_dist(site_of(project / ".venv"), "flask", files=["flask/__init__.py"])
+    ran(tasks.WhereReport(folder=str(project / "reports")))
+    assert "flask" in (project / "reports" / "where.json").read_text()
+    exit_status(["check"])
+    assert "unused: flask: " in capsys.readouterr().out
+
+
 def test_what_stands_in_the_travis_file_counts(project):
     (project / ".travis.yml").write_text("language: python\n")
     ran(tasks.TravisReport())
