@@ -45,8 +45,11 @@ class Request:
         Raises:
             DepsError: there is none, or its Pipfile or requirements.txt cannot be read.
         """
+        from csci_utils.deps.errors import ProjectNotFoundError
         from csci_utils.deps.project import find_project, read_project
 
+        if self.project is not None and not self.project.strip():  # to a path that would be where we stand
+            raise ProjectNotFoundError("wanted the folder of a project, found an empty name; name one with --project")
         project = read_project(find_project(Path(self.project) if self.project is not None else None))
         for remark in project.remarks:
             tell(remark)

@@ -29,9 +29,11 @@ def run(*arguments, **rest):
         (["where", "--nothing"], "No such option '--nothing'"),
         (["where", "--python", "/gone/python"], "/gone/python: wanted an interpreter or a folder, found nothing"),
         (["where", "--project", "/gone"], "/gone: wanted the folder of a project, found none"),
+        (["where", "--project", ""], "wanted the folder of a project, found an empty name; name one with --project"),
+        (["--project", " ", "check"], "wanted the folder of a project, found an empty name; name one with --project"),
         (["where", "--timeout", "0"], "Invalid value for '--timeout'"),
     ],
-    ids=["command", "option", "python", "project", "timeout"],
+    ids=["command", "option", "python", "project", "empty", "blank", "timeout"],
 )
 def test_what_cannot_be_used_is_one_line_and_status_2(arguments, sentence, capsys):
     assert exit_status(arguments) == 2
