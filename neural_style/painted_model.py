@@ -36,7 +36,7 @@ _FIRST_STEPS = 60
 _LAST_LAYER = 60.0
 """By how much the last layer's first weights are raised, so that the first pictures have contrast."""
 _FIRST_WEIGHT = 10.0
-_COARSE = 4.0
+_COARSE = 8.0
 """Of colours, seen from afar: with less, large things lose theirs to whatever texture is near at hand."""
 _OUT_OF_RANGE = 1.0
 

@@ -83,7 +83,7 @@ def whole_losses(
         functional.mse_loss(functional.avg_pool2d(out, scale), functional.avg_pool2d(target, scale)) for scale in (4, 8)
     )
     return {
-        "content": config.content_weight * (1 - local_correlation(out, content) + 4 * coarse),
+        "content": config.content_weight * (1 - local_correlation(out, content) + 8 * coarse),
         "style": config.style_weight * style / 4,
         "total_variation": config.total_variation_weight * total_variation(out) + out_of_range(out),
     }
