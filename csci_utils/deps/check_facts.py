@@ -35,7 +35,7 @@ class Facts:
         declarations: what its declarations amount to.
         modules: from imports to distributions.
         markers: all that conditions on Python and the platform are compared with: the environment's, else those of the
-            interpreter that runs this, at the version that the Pipfile wants.
+            interpreter that runs this, at the version that the Pipfile wants: two numbers where it names no third.
     """
 
     project: Project
@@ -181,7 +181,8 @@ def _markers(project: Project, environment: Environment | None) -> Mapping[str, 
 
     found = markers_of(environment)
     wanted = wanted_python(project.pipfile.requires) if project.pipfile else ""
-    if environment is not None or not re.fullmatch(r"\d+\.\d+(\.\d+)?", wanted):
+    if environment is not None:
+        wanted = environment.version or "" if not environment.markers else ""
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", wanted):
         return found
-    minor = ".".join(wanted.split(".")[:2])
-    return found | {"python_version": minor, "python_full_version": wanted if wanted != minor else f"{minor}.0"}
+    return found | {"python_version": ".".join(wanted.split(".")[:2]), "python_full_version": wanted}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 _COMPARE: Mapping[type[ast.cmpop], Callable[[object, object], bool]] = {
     ast.Eq: operator.eq,
@@ -19,6 +21,12 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[object, object], bool]] = {
 
 _MAJORS = ("PY2", "PY3")
 """What `six` calls them, and those who do without it."""
+
+_CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Call)
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
+_MICROS = 100
+"""More than any minor version of Python has had."""
+_NUMBERS = {"sys.version_info.major": 0, "sys.version_info.minor": 1, "sys.version_info.micro": 2}
 
 _TEXTS = {
     "sys.platform": "sys_platform",
@@ -35,20 +43,55 @@ def is_type_checking(test: ast.expr) -> bool:
     return dotted(test).rpartition(".")[2] == "TYPE_CHECKING"
 
 
-def truth_of(test: ast.expr, markers: Mapping[str, str]) -> bool | None:
+def truths_of(
+    test: ast.expr, markers: Mapping[str, str], flags: Mapping[str, ast.expr] = MappingProxyType({})
+) -> set[bool | None]:
+    """Tell whether a condition holds: all answers that are possible where the last number of the version is not known.
+
+    Args:
+        test: the condition.
+        markers: the environment's, as `packaging.markers` names them; empty if unknown. A `python_full_version` of two
+            numbers stands for all that begin with them.
+        flags: see `flags_of`.
+    """
+    version = markers.get("python_full_version", "")
+    if version.count(".") != 1 or not _asks_for_version(test, flags):
+        return {truth_of(test, markers, flags)}
+    possible = ({**markers, "python_full_version": f"{version}.{micro}"} for micro in range(_MICROS))
+    return {truth_of(test, each, flags) for each in possible}
+
+
+def _asks_for_version(test: ast.expr, flags: Mapping[str, ast.expr]) -> bool:
+    names = (getattr(each, "attr", getattr(each, "id", "")) for each in ast.walk(test))
+    return any(name == "version_info" or name in flags for name in names)
+
+
+def truth_of(
+    test: ast.expr, markers: Mapping[str, str], flags: Mapping[str, ast.expr] = MappingProxyType({})
+) -> bool | None:
     """Tell whether a condition holds in an environment; None where that depends on more than its Python.
 
     Args:
         test: the condition.
         markers: the environment's, as `packaging.markers` names them; empty if unknown.
+        flags: see `flags_of`.
     """
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inner = truth_of(test.operand, markers)
+        inner = truth_of(test.operand, markers, flags)
         return None if inner is None else not inner
     if isinstance(test, ast.BoolOp):
-        return _joined([truth_of(each, markers) for each in test.values], decisive=isinstance(test.op, ast.Or))
+        return _joined([truth_of(each, markers, flags) for each in test.values], decisive=isinstance(test.op, ast.Or))
     if is_type_checking(test):
         return False
+    if isinstance(test, ast.Constant):
+        return bool(test.value)
+    if isinstance(test, ast.Name) and test.id in flags:
+        others = {name: value for name, value in flags.items() if name != test.id}  # a flag of itself has no end
+        return truth_of(flags[test.id], markers, others)
+    return _told(test, markers)
+
+
+def _told(test: ast.expr, markers: Mapping[str, str]) -> bool | None:
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute) and test.func.attr == "startswith":
         return _starts_with(test, test.func.value, markers)
     if isinstance(test, ast.Compare):
@@ -57,6 +100,32 @@ def truth_of(test: ast.expr, markers: Mapping[str, str]) -> bool | None:
         return _joined([_compared(left, how, right, markers) for left, how, right in pairs], decisive=False)
     name = dotted(test).rpartition(".")[2]
     return _version(markers)[0] == int(name[2:]) if name in _MAJORS and markers else None
+
+
+def flags_of(tree: ast.Module) -> dict[str, ast.expr]:
+    """Find conditions that a module gives a name, and sets nowhere else: `WINDOWS = os.name == "nt"`."""
+    found: dict[str, ast.expr] = {}
+    for each in tree.body:
+        if isinstance(each, (ast.Assign, ast.AnnAssign)) and isinstance(each.value, _CONDITIONS):
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            found |= {target.id: each.value for target in targets if isinstance(target, ast.Name)}
+    if not found:
+        return {}
+    bound = Counter(name for node in ast.walk(tree) for name in _bound_by(node))
+    return {} if bound["*"] else {name: value for name, value in found.items() if bound[name] == 1}
+
+
+def _bound_by(node: ast.AST) -> Iterator[str]:
+    """Give the names that a node sets, in whatever scope."""
+    if isinstance(node, ast.Name):
+        if not isinstance(node.ctx, ast.Load):
+            yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    elif isinstance(node, _NAMED) and node.name:
+        yield node.name
 
 
 def dotted(node: ast.expr) -> str:
@@ -99,8 +168,8 @@ def _value(node: ast.expr, markers: Mapping[str, str]) -> object:
     name = dotted(node)
     if name in _TEXTS:
         return markers.get(_TEXTS[name])
-    if name == "sys.version_info.major" and markers:
-        return _version(markers)[0]
+    if name in _NUMBERS and markers:
+        return dict(enumerate(_version(markers))).get(_NUMBERS[name])
     if name == "sys.version_info" and markers:
         return _version(markers)
     if isinstance(node, ast.Subscript) and dotted(node.value) == "sys.version_info" and markers:

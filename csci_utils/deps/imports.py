@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from csci_utils.deps.conditions import dotted, is_type_checking, truth_of
+from csci_utils.deps.conditions import dotted, flags_of, is_type_checking, truths_of
 from csci_utils.deps.errors import one_line
 from csci_utils.deps.files import TooLargeError, read_file
 
 Need = Literal["required", "typing", "optional"]
+_Truths = Callable[[ast.expr], set[bool | None]]
 
 LARGEST_SOURCE_BYTES = 8 * 2**20
 """Parsing takes about two hundred times the size of a source in memory; nobody writes one that big by hand."""
@@ -47,8 +49,8 @@ class Import:
         module: dotted, absolute.
         names: what is taken from it, which may be modules themselves.
         line: counted from 1.
-        need: `optional` where the source goes on without it, or never gets there in this environment; `typing` where
-            only type checkers read it.
+        need: `optional` where the source goes on without it, or may never get there in this environment; `typing`
+            where only type checkers read it.
     """
 
     module: str
@@ -121,6 +123,7 @@ def parse_imports(source: bytes, *, markers: Mapping[str, str]) -> Parsed:
 
 def _found_in(tree: ast.Module, markers: Mapping[str, str]) -> Iterator[Import | str]:
     """Go through all nodes with a list of what is left to see: a long `elif` is nested as deeply as it is long."""
+    truths = partial(truths_of, markers=markers, flags=flags_of(tree))
     left: list[tuple[ast.AST, _Around]] = [(tree, _Around())]
     while left:
         node, around = left.pop()
@@ -134,16 +137,16 @@ def _found_in(tree: ast.Module, markers: Mapping[str, str]) -> Iterator[Import |
             if isinstance(node.value, str) and _is_word(node.value):
                 yield node.value
         elif isinstance(node, _DECIDING):
-            left += _below(node, around, markers)
+            left += _below(node, around, truths)
         elif not isinstance(node, _LEAVES):
             if isinstance(node, ast.Call):
                 yield from _imported_by_name(node, around)
             left += [(each, around) for each in ast.iter_child_nodes(node)]
 
 
-def _below(node: ast.AST, around: _Around, markers: Mapping[str, str]) -> Iterator[tuple[ast.AST, _Around]]:
+def _below(node: ast.AST, around: _Around, truths: _Truths) -> Iterator[tuple[ast.AST, _Around]]:
     if isinstance(node, ast.If):
-        yield from _branches(node, around, markers)
+        yield from _branches(node, around, truths)
     elif isinstance(node, (ast.Try, ast.TryStar)):
         yield from _tried(node, around)
     elif isinstance(node, (ast.With, ast.AsyncWith)) and any(_suppresses(each.context_expr) for each in node.items):
@@ -153,12 +156,12 @@ def _below(node: ast.AST, around: _Around, markers: Mapping[str, str]) -> Iterat
         yield from ((each, inner) for each in ast.iter_child_nodes(node))
 
 
-def _branches(node: ast.If, around: _Around, markers: Mapping[str, str]) -> Iterator[tuple[ast.AST, _Around]]:
-    truth = truth_of(node.test, markers)
+def _branches(node: ast.If, around: _Around, truths: _Truths) -> Iterator[tuple[ast.AST, _Around]]:
+    answers = truths(node.test)
     dead: Need = "typing" if is_type_checking(node.test) else "optional"
     yield node.test, around
-    yield from ((each, around.but(dead) if truth is False else around) for each in node.body)
-    yield from ((each, around.but("optional") if truth is True else around) for each in node.orelse)
+    yield from ((each, around.but(dead) if False in answers else around) for each in node.body)
+    yield from ((each, around.but("optional") if True in answers else around) for each in node.orelse)
 
 
 def _tried(node: ast.Try | ast.TryStar, around: _Around) -> Iterator[tuple[ast.AST, _Around]]:

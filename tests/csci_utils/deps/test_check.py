@@ -128,6 +128,17 @@ def test_what_other_pythons_and_platforms_import_is_no_matter_without_an_environ
     assert found(pythons(project, pipfile="3.10", lock="3.10")) == [("undeclared", "pyyaml")]
 
 
+def test_a_micro_version_that_nobody_names_is_not_known(project, tmp_path):
+    source = "import flask, sys\nif sys.version_info >= (3, 11, 4):\n  import tomllib\nelse:\n  import tomli\n"
+    write(project, {"app.py": source})
+    assert found(pythons(project, pipfile="3.11", lock="3.11")) == []
+    assert found(pythons(project, pipfile="3.10", lock="3.10")) == [("undeclared", "tomli")]
+    environment = environment_with(tmp_path / "site", INSTALLED, flask=["werkzeug"])
+    pythons(project, pipfile="3.11", lock="3.11")
+    assert found(project, replace(environment, version="3.11")) == []
+    assert found(project, replace(environment, version="3.11.3")) == [("undeclared", "tomli")]
+
+
 def test_an_environment_that_cannot_be_asked_has_a_platform_all_the_same(project, environment):
     write(project, {"app.py": "import flask, sys\nif sys.platform == 'odd':\n  import win32api\n"})
     assert environment.markers == {}

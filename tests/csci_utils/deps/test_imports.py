@@ -114,6 +114,61 @@ def test_branches_for_other_pythons_and_platforms_are_optional(condition, holds)
     }
 
 
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("sys.version_info >= (3, 11, 4)", None),
+        ("not sys.version_info < (3, 11, 4)", None),
+        ("sys.version_info == (3, 11, 4)", None),
+        ("sys.version_info[2] > 3", None),
+        ("sys.version_info.micro > 3", None),
+        ("sys.version_info >= (3, 11)", True),
+        ("sys.version_info >= (3, 11, 0)", True),
+        ("sys.version_info < (3, 12, 4)", True),
+        ("sys.version_info[:2] == (3, 11)", True),
+        ("sys.version_info < (3,)", False),
+    ],
+)
+def test_of_a_version_without_its_last_number_that_is_not_known(condition, holds):
+    found = needs(f"if {condition}:\n  import x\nelse:\n  import y", markers={"python_full_version": "3.11"})
+    if holds is None:
+        assert set(found.values()) == {"optional"}  # one of them will do
+    else:
+        assert found == {"x": "required" if holds else "optional", "y": "optional" if holds else "required"}
+
+
+@pytest.mark.parametrize(("condition", "need"), [("False", "optional"), ("0", "optional"), ("True", "required")])
+def test_what_is_never_run_is_never_needed(condition, need):
+    for markers in (LINUX_311, {}):
+        assert needs(f"if {condition}:\n  import x", markers=markers) == {"x": need}
+
+
+def test_a_flag_that_is_set_once_is_followed():
+    flags = "NEW: bool = sys.version_info >= (3, 11)\nWIN = sys.platform == 'win32'\nOLD_OR_WIN = not NEW or WIN\n"
+    source = f"{flags}if NEW:\n  import a\nelse:\n  import b\nif OLD_OR_WIN:\n  import c\nif not WIN:\n  import d\n"
+    assert needs(source) == {"a": "required", "b": "optional", "c": "optional", "d": "required"}
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        "WIN = f()",
+        "def f():\n  global WIN\n  WIN = 1",
+        "def f(WIN): pass",
+        "from a import WIN",
+        "class WIN: pass",
+        "for WIN in b: pass",
+        "from a import *",
+    ],
+)
+def test_a_flag_that_something_else_may_set_is_not_known(also):
+    assert needs(f"WIN = sys.platform == 'win32'\n{also}\nif WIN:\n  import x\n")["x"] == "required"
+
+
+def test_a_setting_is_no_flag():
+    assert needs("DEBUG = False\nif DEBUG:\n  import x\n") == {"x": "required"}
+
+
 def test_without_an_environment_no_branch_is_left_out():
     source = "if sys.version_info < (3,):\n  import x\nif sys.platform == 'odd':\n  import y"
     assert needs(source, markers={}) == {"x": "required", "y": "required"}
