@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -127,3 +128,12 @@ def test_ci_runs_what_the_readme_names():
         assert f"$ {command}" in readme
     assert "make lint" in ci
     assert "make test" in ci
+
+
+def test_in_ci_what_a_test_lacks_is_a_failure(tmp_path):
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$1 $CI"\n')
+    make.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}"}
+    done = subprocess.run([REPO / ".ci" / "run"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "lint true\ntest true\n"
