@@ -72,12 +72,27 @@ class Tree:
         return frozenset(str(parent) for each in self.sources for parent in PurePosixPath(each).parents)
 
     @cached_property
-    def _all_roots(self) -> frozenset[str]:
-        return frozenset(map(self.root_of, self.sources))
+    def _parts(self) -> dict[str, Part]:
+        return {each: self._told_part(each) for each in self.sources}
 
     @cached_property
-    def _package_roots(self) -> frozenset[str]:
-        return frozenset(self.root_of(each) for each in self.sources if self.part_of(each) == "package")
+    def _roots_with(self) -> dict[tuple[Part, str], tuple[str, ...]]:
+        """The roots from which a first name may lead somewhere: all of them for tests, the package's for the package.
+
+        Each source then looks into few of them, where there are as many as sources.
+        """
+        holders: dict[str, set[str]] = {}  # a folder to the names in it
+        for each in map(PurePosixPath, (*self._known, *self._folders, *self.links)):
+            holders.setdefault(str(each.parent), set()).add(each.stem if str(each) in self._known else each.name)
+        roots = {self.root_of(each): set[Part]() for each in self.sources}
+        for each in self.sources:
+            roots[self.root_of(each)] |= {"development", self.part_of(each)}
+        found: dict[tuple[Part, str], list[str]] = {}
+        for root, parts in sorted(roots.items()):
+            for part in parts:
+                for name in holders.get(root, ()):
+                    found.setdefault((part, name), []).append(root)
+        return {key: tuple(each) for key, each in found.items()}
 
     @cached_property
     def _by_folder(self) -> dict[str, set[str]]:
@@ -93,6 +108,9 @@ class Tree:
 
     def part_of(self, source: str) -> Part:
         """Tell whether a source belongs to the package, is for developers, or builds the package."""
+        return self._parts.get(source) or self._told_part(source)
+
+    def _told_part(self, source: str) -> Part:
         if _is_under(source, self.settings.package):
             return "package"
         if source == "setup.py":
@@ -136,11 +154,17 @@ class Tree:
         Tests may reach any module, for their configuration can put every folder on the path; the package those of its
         own. Asked last: far from its importer a folder that is called like a library (`plugins/flask/`) is about it.
         """
-        return self._found(module, self._all_roots if self.part_of(source) == "development" else self._package_roots)
+        part: Part = "development" if self.part_of(source) == "development" else "package"
+        return self._found(module, self._roots_with.get((part, module.partition(".")[0]), ()))
 
     def _found(self, module: str, roots: Iterable[str]) -> Held | None:
-        found = {self._leads(root, module) for root in roots}
-        return "module" if "module" in found else "namespace" if "namespace" in found else None
+        found: Held | None = None
+        for root in roots:
+            led = self._leads(root, module)
+            if led == "module":
+                return led
+            found = found or led
+        return found
 
     def _leads(self, root: str, module: str) -> Held | None:
         """Follow a dotted name: any name below a package is its own; a namespace is shared with libraries."""

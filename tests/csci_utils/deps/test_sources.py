@@ -163,6 +163,21 @@ def test_neighbours_of_scripts_and_tests_are_found_from_the_root_of_their_packag
     assert tree.holds_near("test_a", "jobs/run.py") is None
 
 
+def test_a_name_is_looked_for_only_where_a_folder_has_it(tmp_path, monkeypatch):
+    folders = [f"jobs{n}" for n in range(50)]
+    sources = [f"{each}/{name}.py" for each in folders for name in ("run", "test_run")]
+    tree = tree_of(tmp_path, [*sources, "deep/one/here.py", "far/space/a.py"])
+    looked: list[str] = []
+    leads = type(tree)._leads
+    monkeypatch.setattr(type(tree), "_leads", lambda self, root, name: looked.append(root) or leads(self, root, name))
+    for each in sources:
+        assert tree.holds_somewhere("yaml.nodes", each) is None
+        assert tree.holds_somewhere("here", each) == "module"
+    assert tree.holds_somewhere("space", "jobs1/run.py") is None  # far/space is the root of what lies in it
+    assert tree.holds_somewhere("run", "jobs1/run.py") == "module"
+    assert len(looked) <= len(sources) + 1
+
+
 def test_every_folder_above_a_source_may_be_on_the_path(tmp_path):
     tree = tree_of(tmp_path, ["backend/app/__init__.py", "backend/jobs/nightly/run.py", "backend/plain/a.py"])
     assert tree.holds_near("app.models", "backend/jobs/nightly/run.py") == "module"
