@@ -82,8 +82,8 @@ class Tree:
         Each source then looks into few of them, where there are as many as sources.
         """
         holders: dict[str, set[str]] = {}  # a folder to the names in it
-        for each in map(PurePosixPath, (*self._known, *self._folders, *self.links)):
-            holders.setdefault(str(each.parent), set()).add(each.stem if str(each) in self._known else each.name)
+        for path in map(PurePosixPath, (*self._known, *self._folders, *self.links)):
+            holders.setdefault(str(path.parent), set()).add(path.stem if str(path) in self._known else path.name)
         roots = {self.root_of(each): set[Part]() for each in self.sources}
         for each in self.sources:
             roots[self.root_of(each)] |= {"development", self.part_of(each)}
