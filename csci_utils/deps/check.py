@@ -167,9 +167,9 @@ def _list_kinds(breaking: bool) -> str:
 _HELP = f"""Find what CI will miss: compare imports, Pipfile, lock and environment.
 
 The sources are read, never run: those that git tracks or would track, elsewhere all below the folder. Notebooks are not
-read. Tests, docs, benchmarks, examples, scripts, tools and hidden folders are for developers, the rest is the package,
-and so is every category of the Pipfile but dev-packages. What no tool can see stands in pyproject.toml below
-[tool.csci_utils.deps]: development, package, modules, exceptions (kind, name, file, reason).
+read. Tests, docs, benchmarks, examples, samples, notebooks, scripts, tools and hidden folders are for developers, the
+rest is the package, and so is every category of the Pipfile but dev-packages. What no tool can see stands in
+pyproject.toml below [tool.csci_utils.deps]: development, package, modules, exceptions (kind, name, file, reason).
 
 \b
 Exit status 1, CI would break:

@@ -29,9 +29,15 @@ _MADE = {
 _NEVER_OURS = {"site-packages", "node_modules", "__pypackages__"}
 _DEVELOPMENT_FOLDERS = re.compile(r"\..*|(.+[-_])?tests?([-_].+)?|testing|e2e|bench(marks?)?|docs?|examples?")
 _DEVELOPMENT_FILES = re.compile(r"conftest\.py|test_.*\.py|.*_tests?\.py|tests\.py|(nox|fab|locust)file\.py|dodo\.py")
-_TOOL_FOLDERS = frozenset({"scripts", "script", "tools", "ci"})
+_TOOL_FOLDERS = frozenset(
+    {
+        *("scripts", "script", "tools", "ci", "dev", "hooks", "perf"),
+        *("sample", "samples", "demo", "demos", "notebook", "notebooks", "docs_src"),
+    }
+)
 """For developers where they lie beside the package; in a package they are its own."""
-_TOOL_FILES = frozenset({"tasks.py"})
+_TOOL_FILES = frozenset({"tasks.py", "release.py", "duties.py", "pavement.py", "runtests.py"})
+_PROJECT_FILES = frozenset({"manage.py", "setup.py", "pyproject.toml", "setup.cfg", "Pipfile", "requirements.txt"})
 _TEST = re.compile(r"(test_)?(?P<of>.+?)(_tests?)?\.py")
 _ROOTS = (".", "src", "lib")
 _GIT_TIMEOUT_S = 30.0
@@ -103,8 +109,32 @@ class Tree:
 
     @cached_property
     def _test_folders(self) -> frozenset[str]:
-        """Folders of whatever name that hold more tests than other modules, and none of what is tested."""
-        return frozenset(folder for folder, names in self._by_folder.items() if folder != "." and _are_tests(names))
+        """Folders of whatever name that hold more tests than other modules, or pytest's settings; and nothing tested."""
+        return frozenset(
+            folder
+            for folder, names in self._by_folder.items()
+            if folder != "." and (_are_tests(names) or ("conftest.py" in names and self._is_set_up(folder)))
+        )
+
+    def _is_set_up(self, folder: str) -> bool:
+        """Tell whether a folder with a conftest.py is for tests alone: no package, nor one that holds the project's."""
+        if folder in (*_ROOTS, *self.roots) or "__init__.py" in self._by_folder[folder]:
+            return False
+        packages = (PurePosixPath(each).name for each in self._packages_in.get(folder, ()))
+        if not all(map(_DEVELOPMENT_FOLDERS.fullmatch, packages)):
+            return False
+        return not any((self.folder / folder / each).exists() for each in _PROJECT_FILES)
+
+    @cached_property
+    def _packages_in(self) -> dict[str, set[str]]:
+        """Each folder to the outermost packages below it, however deep."""
+        found: dict[str, set[str]] = {}
+        for each, names in self._by_folder.items():
+            above = PurePosixPath(each).parent
+            if "__init__.py" in names and "__init__.py" not in self._by_folder.get(str(above), ()):
+                for parent in PurePosixPath(each).parents:
+                    found.setdefault(str(parent), set()).add(each)
+        return found
 
     def part_of(self, source: str) -> Part:
         """Tell whether a source belongs to the package, is for developers, or builds the package."""

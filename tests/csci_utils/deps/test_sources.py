@@ -106,6 +106,11 @@ def test_a_folder_with_a_pipfile_of_its_own_is_another_project(tmp_path):
         ("fabfile.py", "development"),
         ("dodo.py", "development"),
         ("load/locustfile.py", "development"),
+        *((f"{each}/a.py", "development") for each in ("samples", "demo", "perf", "notebooks", "dev", "hooks")),
+        ("docs_src/a/b.py", "development"),
+        ("backend/hooks/a.py", "development"),
+        *((each, "development") for each in ("release.py", "duties.py", "pavement.py", "runtests.py")),
+        ("a/release.py", "package"),
         ("helpers/a.py", "development"),
         ("scripts2/a.py", "package"),
         ("docs/app/a.py", "package"),
@@ -117,7 +122,8 @@ def test_parts_are_told_by_names_and_settings(tmp_path, source, part):
 
 
 def test_what_lies_in_a_package_is_the_packages(tmp_path):
-    tree = tree_of(tmp_path, ["app/__init__.py", "app/tools/a.py", "plain/b.py", "plain/scripts/a.py"])
+    plain = ["plain/b.py", "plain/scripts/a.py"]
+    tree = tree_of(tmp_path, ["app/__init__.py", "app/tools/a.py", "app/hooks/a.py", "app/demo/b.py", *plain])
     assert {tree.part_of(each) for each in tree.sources} == {"package"}
 
 
@@ -127,6 +133,22 @@ def test_a_folder_that_holds_mostly_tests_is_for_developers(tmp_path):
     tree = tree_of(tmp_path, [*checks, *beside, "more/test_x.py", "more/y.py"])
     assert {tree.part_of(each) for each in checks} == {"development"}
     assert {tree.part_of(each) for each in ("app/views.py", "main.py", "more/y.py")} == {"package"}
+
+
+def test_a_folder_with_settings_of_pytest_is_for_developers_unless_it_holds_what_is_tested(tmp_path):
+    spec = ["spec/conftest.py", "spec/helping.py", "spec/unit/making.py"]
+    ours = [
+        "backend/app/__init__.py",
+        "backend/run.py",
+        "site/manage.py",
+        "site/views.py",
+        "app/__init__.py",
+        "app/a.py",
+    ]
+    settings = ["backend/conftest.py", "site/conftest.py", "app/conftest.py", "src/conftest.py"]
+    tree = tree_of(tmp_path, [*spec, *ours, *settings, "conftest.py", "main.py", "src/plain.py"])
+    assert {tree.part_of(each) for each in spec} == {"development"}
+    assert {tree.part_of(each) for each in (*ours, "main.py", "src/plain.py")} == {"package"}
 
 
 def test_modules_of_the_project_are_those_of_its_folder_and_of_src(tmp_path):
