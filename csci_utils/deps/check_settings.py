@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from csci_utils.deps.errors import SettingsError
@@ -115,7 +115,8 @@ def _list(data: Mapping[str, Any], key: str, path: Path) -> Sequence[Any]:
 
 
 def _paths(data: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    return tuple(str(each).strip("/") for each in _list(data, key, path))
+    """Give paths as they are compared: `./a//b/` is `a/b`."""
+    return tuple(str(PurePosixPath(str(each).strip().strip("/"))) for each in _list(data, key, path))
 
 
 def _accepted(given: object, path: Path) -> Accepted:

@@ -109,7 +109,7 @@ class Tree:
 
     @cached_property
     def _test_folders(self) -> frozenset[str]:
-        """Folders of whatever name that hold more tests than other modules, or pytest's settings; and nothing tested."""
+        """Folders of whatever name that hold more tests than other modules, or pytest's settings; nothing tested."""
         return frozenset(
             folder
             for folder, names in self._by_folder.items()
@@ -234,8 +234,20 @@ def read_tree(folder: Path, settings: CheckSettings, *, roots: Iterable[str] = (
         settings=settings,
         roots=tuple(roots),
         links=tuple(each for each in links if not _is_under(each, others)),
-        remarks=tuple(f"{folder / each} has a Pipfile of its own, so it is not looked at" for each in sorted(sources)),
+        remarks=(
+            *(f"{folder / each} has a Pipfile of its own, so it is not looked at" for each in sorted(sources)),
+            *_named_for_nothing(settings, found),
+        ),
     )
+
+
+def _named_for_nothing(settings: CheckSettings, files: Iterable[str]) -> Iterator[str]:
+    there = {*files}
+    there |= {str(parent) for each in there for parent in PurePosixPath(each).parents}
+    for key, named in (("development", settings.development), ("package", settings.package)):
+        for each in named:
+            if each not in there:
+                yield f"pyproject.toml: {key} names {each!r}, and no file is or lies below that; mend or remove it"
 
 
 def _tracked(folder: Path) -> list[str]:
@@ -288,7 +300,7 @@ def _are_tests(names: set[str]) -> bool:
 
 
 def _is_under(name: str, folders: Iterable[str]) -> bool:
-    return any(name == each or name.startswith(f"{each}/") for each in folders)
+    return any(name == each or each == "." or name.startswith(f"{each}/") for each in folders)
 
 
 def _join(folder: str, name: str) -> str:

@@ -36,6 +36,12 @@ def test_the_table_is_read(tmp_path):
     assert (settings.modules, settings.build_requires) == ({"cv2": "opencv-python"}, ("cython",))
 
 
+@pytest.mark.parametrize("given", ["./foo/", "foo//", "/foo", "foo/.", " foo"])
+def test_a_folder_is_the_same_however_it_is_written(tmp_path, given):
+    settings = settings_of(tmp_path, f"{TABLE}development = ['{given}', './a//b.py']\npackage = ['{given}']\n")
+    assert (settings.development, settings.package) == (("foo", "a/b.py"), ("foo",))
+
+
 def test_the_table_that_the_readme_shows_is_taken(tmp_path):
     (table,) = re.findall(
         r"^```toml\n(.*?)^```", (REPO / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE

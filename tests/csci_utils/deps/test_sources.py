@@ -121,6 +121,19 @@ def test_parts_are_told_by_names_and_settings(tmp_path, source, part):
     assert tree_of(tmp_path, [source], settings).part_of(source) == part
 
 
+def test_what_the_settings_name_and_is_not_there_is_told(tmp_path):
+    settings = CheckSettings(development=("helpers", "gone"), package=("data", "docs/app.py"))
+    tree = tree_of(tmp_path, ["helpers/a.py", "data/b.txt"], settings)
+    says = "pyproject.toml: {} names {!r}, and no file is or lies below that; mend or remove it"
+    assert tree.remarks == (says.format("development", "gone"), says.format("package", "docs/app.py"))
+
+
+def test_the_whole_folder_may_be_for_developers(tmp_path):
+    tree = tree_of(tmp_path, ["a.py", "b/c.py"], CheckSettings(development=(".",)))
+    assert {tree.part_of(each) for each in tree.sources} == {"development"}
+    assert tree.remarks == ()
+
+
 def test_what_lies_in_a_package_is_the_packages(tmp_path):
     plain = ["plain/b.py", "plain/scripts/a.py"]
     tree = tree_of(tmp_path, ["app/__init__.py", "app/tools/a.py", "app/hooks/a.py", "app/demo/b.py", *plain])
