@@ -12,7 +12,7 @@ from csci_utils.deps.facts import Declared, normal_name
 from csci_utils.deps.findings import Finding, Kind, finding
 from csci_utils.deps.imports import Import
 from csci_utils.deps.modules_of import Brought
-from csci_utils.deps.sources import Part
+from csci_utils.deps.parts import Part
 from csci_utils.deps.standards import applies
 
 _TYPE_CHECKERS = frozenset({"mypy", "pyright", "basedpyright", "pytype", "pyre-check", "ty", "zuban"})

@@ -13,8 +13,8 @@ from csci_utils.deps.facts import Declared, Distribution, Environment, Locked, n
 from csci_utils.deps.findings import Finding
 from csci_utils.deps.graph import Graph, State
 from csci_utils.deps.imports import Need
+from csci_utils.deps.parts import Part
 from csci_utils.deps.project import Project
-from csci_utils.deps.sources import Part
 
 if TYPE_CHECKING:
     from csci_utils.deps.check_facts import Facts

@@ -1,4 +1,4 @@
-"""The files of a project: its sources, package apart from what only developers need, and what else names tools.
+"""The files of a project: its sources, the modules that they are, and what else names tools.
 
 In a git repository those are the files that git tracks or would track; elsewhere all below the folder, without what is
 known to be made (environments, caches, `node_modules`, builds). What a link to a folder leads to can be imported by the
@@ -8,7 +8,6 @@ link's name, and is not read.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from csci_utils.deps.check_settings import CheckSettings
+from csci_utils.deps.parts import ROOTS, Part, Parts, is_under
 
-Part = Literal["package", "development", "build"]
 Held = Literal["module", "namespace"]
 
 _MADE = {
@@ -27,19 +26,6 @@ _MADE = {
     *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".cache"),
 }
 _NEVER_OURS = {"site-packages", "node_modules", "__pypackages__"}
-_DEVELOPMENT_FOLDERS = re.compile(r"\..*|(.+[-_])?tests?([-_].+)?|testing|e2e|bench(marks?)?|docs?|examples?")
-_DEVELOPMENT_FILES = re.compile(r"conftest\.py|test_.*\.py|.*_tests?\.py|tests\.py|(nox|fab|locust)file\.py|dodo\.py")
-_TOOL_FOLDERS = frozenset(
-    {
-        *("scripts", "script", "tools", "ci", "dev", "hooks", "perf"),
-        *("sample", "samples", "demo", "demos", "notebook", "notebooks", "docs_src"),
-    }
-)
-"""For developers where they lie beside the package; in a package they are its own."""
-_TOOL_FILES = frozenset({"tasks.py", "release.py", "duties.py", "pavement.py", "runtests.py"})
-_PROJECT_FILES = frozenset({"manage.py", "setup.py", "pyproject.toml", "setup.cfg", "Pipfile", "requirements.txt"})
-_TEST = re.compile(r"(test_)?(?P<of>.+?)(_tests?)?\.py")
-_ROOTS = (".", "src", "lib")
 _GIT_TIMEOUT_S = 30.0
 
 
@@ -78,8 +64,12 @@ class Tree:
         return frozenset(str(parent) for each in self.sources for parent in PurePosixPath(each).parents)
 
     @cached_property
-    def _parts(self) -> dict[str, Part]:
-        return {each: self._told_part(each) for each in self.sources}
+    def _parts(self) -> Parts:
+        return Parts(folder=self.folder, sources=self.sources, settings=self.settings, roots=self.roots)
+
+    @cached_property
+    def _part_of(self) -> dict[str, Part]:
+        return {each: self._parts.part_of(each) for each in self.sources}
 
     @cached_property
     def _roots_with(self) -> dict[tuple[Part, str], tuple[str, ...]]:
@@ -100,64 +90,9 @@ class Tree:
                     found.setdefault((part, name), []).append(root)
         return {key: tuple(each) for key, each in found.items()}
 
-    @cached_property
-    def _by_folder(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for path in map(PurePosixPath, self.sources):
-            found.setdefault(str(path.parent), set()).add(path.name)
-        return found
-
-    @cached_property
-    def _test_folders(self) -> frozenset[str]:
-        """Folders of whatever name that hold more tests than other modules, or pytest's settings; nothing tested."""
-        return frozenset(
-            folder
-            for folder, names in self._by_folder.items()
-            if folder != "." and (_are_tests(names) or ("conftest.py" in names and self._is_set_up(folder)))
-        )
-
-    def _is_set_up(self, folder: str) -> bool:
-        """Tell whether a folder with a conftest.py is for tests alone: no package, nor one that holds the project's."""
-        if folder in (*_ROOTS, *self.roots) or "__init__.py" in self._by_folder[folder]:
-            return False
-        packages = (PurePosixPath(each).name for each in self._packages_in.get(folder, ()))
-        if not all(map(_DEVELOPMENT_FOLDERS.fullmatch, packages)):
-            return False
-        return not any((self.folder / folder / each).exists() for each in _PROJECT_FILES)
-
-    @cached_property
-    def _packages_in(self) -> dict[str, set[str]]:
-        """Each folder to the outermost packages below it, however deep."""
-        found: dict[str, set[str]] = {}
-        for each, names in self._by_folder.items():
-            above = PurePosixPath(each).parent
-            if "__init__.py" in names and "__init__.py" not in self._by_folder.get(str(above), ()):
-                for parent in PurePosixPath(each).parents:
-                    found.setdefault(str(parent), set()).add(each)
-        return found
-
     def part_of(self, source: str) -> Part:
         """Tell whether a source belongs to the package, is for developers, or builds the package."""
-        return self._parts.get(source) or self._told_part(source)
-
-    def _told_part(self, source: str) -> Part:
-        if _is_under(source, self.settings.package):
-            return "package"
-        if source == "setup.py":
-            return "build"
-        path = PurePosixPath(source)
-        developers = (
-            _is_under(source, self.settings.development)
-            or source in _TOOL_FILES
-            or _DEVELOPMENT_FILES.fullmatch(path.name)
-            or any(map(_DEVELOPMENT_FOLDERS.fullmatch, path.parts[:-1]))
-            or any(str(each) in self._test_folders or self._holds_tools(each) for each in path.parents)
-        )
-        return "development" if developers else "package"
-
-    def _holds_tools(self, folder: PurePosixPath) -> bool:
-        above = str(folder.parent)
-        return folder.name in _TOOL_FOLDERS and (above == "." or above not in self._by_folder)
+        return self._part_of.get(source) or self._parts.part_of(source)
 
     def root_of(self, source: str) -> str:
         """Give the folder from which a source's own package is imported: the first one upwards that is none."""
@@ -171,7 +106,7 @@ class Tree:
 
         It is looked for where the project's own modules are: in its folder, in `src`, in `lib`, in `roots`.
         """
-        return self._found(module, dict.fromkeys((*_ROOTS, *self.roots)))
+        return self._found(module, dict.fromkeys((*ROOTS, *self.roots)))
 
     def holds_near(self, module: str, source: str) -> Held | None:
         """Tell the same of a module that a source could import since it lies beside it or above, as scripts do."""
@@ -208,10 +143,10 @@ class Tree:
         return "namespace"
 
     def _is_file(self, name: str) -> bool:
-        return name in self._known or (_is_under(name, self.links) and (self.folder / name).is_file())
+        return name in self._known or (is_under(name, self.links) and (self.folder / name).is_file())
 
     def _is_linked(self, folder: str) -> bool:
-        return _is_under(folder, self.links) and (self.folder / folder).is_dir()
+        return is_under(folder, self.links) and (self.folder / folder).is_dir()
 
 
 def read_tree(folder: Path, settings: CheckSettings, *, roots: Iterable[str] = ()) -> Tree:
@@ -226,14 +161,14 @@ def read_tree(folder: Path, settings: CheckSettings, *, roots: Iterable[str] = (
     names = [each for each in found if (folder / each).is_file()]  # git tracks a file that is gone, too
     links = [each for each in found if (folder / each).is_dir() and (folder / each).is_symlink()]
     others = {str(PurePosixPath(each).parent) for each in names if each.endswith("/Pipfile")}
-    theirs = [each for each in names if others and _is_under(each, others)]
-    sources = {each for each in others if any(name.endswith(".py") and _is_under(name, [each]) for name in theirs)}
+    theirs = [each for each in names if others and is_under(each, others)]
+    sources = {each for each in others if any(name.endswith(".py") and is_under(name, [each]) for name in theirs)}
     return Tree(
         folder=folder,
         files=tuple(sorted({*names} - {*theirs})),
         settings=settings,
         roots=tuple(roots),
-        links=tuple(each for each in links if not _is_under(each, others)),
+        links=tuple(each for each in links if not is_under(each, others)),
         remarks=(
             *(f"{folder / each} has a Pipfile of its own, so it is not looked at" for each in sorted(sources)),
             *_named_for_nothing(settings, found),
@@ -272,7 +207,7 @@ def _tracked(folder: Path) -> list[str]:
     names = {os.fsdecode(each) for each in done.stdout.split(b"\0") if each}
     parents = {parent for each in names for parent in PurePosixPath(each).parents}
     made = {str(each) for each in parents if each.name in _NEVER_OURS or (each.name and _is_environment(folder / each))}
-    return [each for each in names if not made or not _is_under(each, made)]
+    return [each for each in names if not made or not is_under(each, made)]
 
 
 def _walked(folder: Path) -> Iterator[str]:
@@ -290,17 +225,6 @@ def _walked(folder: Path) -> Iterator[str]:
 
 def _is_environment(folder: Path) -> bool:
     return (folder / "pyvenv.cfg").exists() or (folder / "conda-meta").is_dir()
-
-
-def _are_tests(names: set[str]) -> bool:
-    tests = {each for each in names if re.fullmatch(r"test_.*\.py|.*_tests?\.py", each)}
-    modules = names - tests - {"__init__.py", "conftest.py"}
-    tested = {f"{match['of']}.py" for match in map(_TEST.fullmatch, tests) if match}
-    return len(tests) > len(modules) and not tested & modules
-
-
-def _is_under(name: str, folders: Iterable[str]) -> bool:
-    return any(name == each or each == "." or name.startswith(f"{each}/") for each in folders)
 
 
 def _join(folder: str, name: str) -> str:
