@@ -139,7 +139,8 @@ class Tree:
             if self._is_file(f"{path}.py") or self._is_file(f"{path}/__init__.py"):
                 return "module"
             if path not in self._folders and not self._is_linked(path):
-                return None
+                made = path != _join(root, part) and (self.folder / f"{path}.py").is_file()  # and ignored by git
+                return "module" if made else None
         return "namespace"
 
     def _is_file(self, name: str) -> bool:

@@ -181,6 +181,15 @@ def test_a_namespace_is_shared_with_libraries(tmp_path):
     assert tree.holds("google.cloud.storage") is None
 
 
+def test_a_module_that_git_ignores_is_in_its_folder_all_the_same(tmp_path):
+    write(tmp_path, {".gitignore": "*_pb2.py\n", "wire/reading.py": "", "wire/made_pb2.py": "", "lone_pb2.py": ""})
+    git(tmp_path, "init", "-q")
+    tree = read_tree(tmp_path, NOTHING)
+    assert tree.sources == ("wire/reading.py",)
+    assert tree.holds("wire.made_pb2.Message") == "module"
+    assert [tree.holds(each) for each in ("wire.gone_pb2", "wire.made_pb2x", "lone_pb2")] == [None] * 3
+
+
 def test_neighbours_of_scripts_and_tests_are_found_from_the_root_of_their_package(tmp_path):
     scripts = ["jobs/run.py", "jobs/helper.py"]
     tests = ["tests/unit/__init__.py", "tests/unit/test_a.py", "tests/making.py", "spec/tests/other.py"]
