@@ -19,7 +19,7 @@ from csci_utils.deps.modules_of import Modules
 from csci_utils.deps.pipfile import wanted_python
 from csci_utils.deps.project import Project
 from csci_utils.deps.sources import Tree, read_tree
-from csci_utils.deps.standards import requirement_of
+from csci_utils.deps.standards import markers_of, requirement_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +177,6 @@ def read_facts(project: Project, environment: Environment | None) -> Facts:
 
 
 def _markers(project: Project, environment: Environment | None) -> Mapping[str, str]:
-    from csci_utils.deps.tree import markers_of
-
     found = markers_of(environment)
     wanted = wanted_python(project.pipfile.requires) if project.pipfile else ""
     if environment is not None:

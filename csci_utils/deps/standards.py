@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.version import Version
 
+    from csci_utils.deps.facts import Environment
+
 
 @cache
 def requirement_of(text: str) -> Requirement | None:
@@ -20,6 +22,17 @@ def requirement_of(text: str) -> Requirement | None:
         return Requirement(text)
     except InvalidRequirement:
         return None
+
+
+def markers_of(environment: Environment | None) -> dict[str, str]:
+    """Give all values that markers are compared with; this Python's where an environment cannot be asked."""
+    from packaging.markers import default_environment
+
+    ours = {key: str(value) for key, value in default_environment().items()}
+    if environment is None or environment.markers:
+        return ours | dict(environment.markers if environment else {})
+    version = environment.version
+    return ours | ({"python_version": version, "python_full_version": f"{version}.0"} if version else {})
 
 
 def holds(marker: object, markers: Mapping[str, str], extra: str = "") -> bool | None:

@@ -18,7 +18,7 @@ from csci_utils.deps.graph_building import Package, build_graph, environment_pac
 from csci_utils.deps.options import Request, tell, with_request
 from csci_utils.deps.places import Place, find_places, own_place, place_of
 from csci_utils.deps.project import Project
-from csci_utils.deps.standards import applies, same_version
+from csci_utils.deps.standards import applies, markers_of, same_version
 from csci_utils.deps.tree_lines import Step, lines_of, walk_down, walk_up
 
 
@@ -121,17 +121,6 @@ def _unknown(packages: Iterable[Package], environment: Environment | None) -> It
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{', '.join(names[:5])}{more}"
-
-
-def markers_of(environment: Environment | None) -> dict[str, str]:
-    """Give all values that markers are compared with; this Python's where an environment cannot be asked."""
-    from packaging.markers import default_environment
-
-    ours = {key: str(value) for key, value in default_environment().items()}
-    if environment is None or environment.markers:
-        return ours | dict(environment.markers if environment else {})
-    version = environment.version
-    return ours | ({"python_version": version, "python_full_version": f"{version}.0"} if version else {})
 
 
 @click.command()
