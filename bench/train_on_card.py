@@ -9,19 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.inputs import REPO
 from bench.measure import Command, Sample, interleaved
+from bench.train_step import OURS_BF16, PEER, PROGRAMS
 
-PEER = "published loop"
-BF16 = "ours, bf16"
 GOAL = 5.0
 """How many times as many pictures a second."""
 
 _NAME = 41
-_PROGRAMS = {
-    PEER: ["published"],
-    "ours, float32": ["ours"],
-    BF16: ["ours", "--precision", "bf16"],
-    "ours, bf16, compiled": ["ours", "--precision", "bf16", "--compiled"],
-}
+_PROGRAMS = {**PROGRAMS, f"{OURS_BF16}, compiled": [*PROGRAMS[OURS_BF16], "--compiled"]}
 _LENGTH = ["--device", "cuda", "--warm-up", "20", "--steps", "100"]
 
 
@@ -70,7 +64,7 @@ def table(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
 
 def verdict(samples: Mapping[str, Sequence[Sample]]) -> str:
     """Say whether the goal is met, by the best of ours in bfloat16."""
-    faster, name = max((_faster(samples, each), each) for each in samples if each.startswith(BF16))
+    faster, name = max((_faster(samples, each), each) for each in samples if each.startswith(OURS_BF16))
     said = "met" if faster >= GOAL else "MISSED"
     return f"goal, {GOAL:g} times as many pictures a second: {faster:.2f} {said} ({name})"
 

@@ -15,6 +15,8 @@ from bench.measure import Command, Sample, interleaved
 PEER = "published loop"
 OURS = "ours, float32"
 OURS_BF16 = "ours, bf16"
+PROGRAMS = {PEER: ["published"], OURS: ["ours"], OURS_BF16: ["ours", "--precision", "bf16"]}
+"""What is compared, with the arguments of `bench.train_program` for it."""
 TUNED = ", tuned"
 GOALS = {OURS_BF16: 3.0, OURS: 1.5}
 """How many times as fast as the peer a step should be."""
@@ -72,7 +74,7 @@ def run(*, rounds: int, options: Sequence[str] = ()) -> Iterator[list[str]]:
 
 def _tried(options: Sequence[str]) -> list[str]:
     """Lines that say what a step's time goes into, and what else was tried."""
-    bf16 = ["ours", "--precision", "bf16"]
+    bf16 = PROGRAMS[OURS_BF16]
     commands = [_command(name, [*bf16, *more, *options]) for name, more in TRIED.items()]
     profiled = _command("profile", [*bf16, "--profile", "--batch-size", "1", *options])
     (profile,) = interleaved([profiled], rounds=1, discarded=0)["profile"]
@@ -112,11 +114,10 @@ def verdict(samples: Mapping[str, Sequence[Sample]], name: str) -> str:
 
 
 def _commands(allocator: Allocator, options: Sequence[str]) -> list[Command]:
-    programs = {PEER: ["published"], OURS: ["ours"], OURS_BF16: ["ours", "--precision", "bf16"]}
     return [
         _command(name + suffix, [*arguments, *options], more)
         for suffix, more in (("", {}), (TUNED, allocator.env))
-        for name, arguments in programs.items()
+        for name, arguments in PROGRAMS.items()
     ]
 
 

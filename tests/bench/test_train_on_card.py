@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import train_on_card, train_program
 from bench.arithmetic import _judge_macs, _net_macs, peak_tflops, step_flops
 from bench.measure import Sample
-from bench.train_on_card import BF16, PEER, table, verdict
+from bench.train_on_card import table, verdict
+from bench.train_step import OURS_BF16, PEER
 from neural_style.vgg import random_vgg16
 from tests.conftest import REPO
 from tests.neural_style.published_loop import Net, gram
@@ -74,14 +75,14 @@ def sample(pictures_per_s: float, share: float | None = 0.25) -> Sample:
 
 
 def test_a_row_holds_pictures_a_second_and_the_share_of_the_peak():
-    each = {PEER: [sample(100.0, None)], BF16: [sample(450.0), sample(900.0), sample(600.0)]}
+    each = {PEER: [sample(100.0, None)], OURS_BF16: [sample(450.0), sample(900.0), sample(600.0)]}
     _, peer, ours = table(each)
     assert peer.split()[-5:] == ["100.0", "1.00", "250.0", "unknown", "3000"]
     assert ours.split()[-5:] == ["600.0", "6.00", "250.0", "25.0%", "3000"]
 
 
 def test_the_verdict_is_that_of_the_fastest_in_bf16():
-    each = {PEER: [sample(100.0)], "ours, float32": [sample(900.0)], BF16: [sample(400.0)]}
+    each = {PEER: [sample(100.0)], "ours, float32": [sample(900.0)], OURS_BF16: [sample(400.0)]}
     assert verdict(each) == "goal, 5 times as many pictures a second: 4.00 MISSED (ours, bf16)"
     each["ours, bf16, compiled"] = [sample(510.0)]
     assert verdict(each) == "goal, 5 times as many pictures a second: 5.10 met (ours, bf16, compiled)"
