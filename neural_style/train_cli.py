@@ -153,8 +153,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _where(args: argparse.Namespace, *, device: str, name: str) -> Where:
-    with garbage_kept():
-        from .train_style import Where
+    from .train_style import Where
 
     return Where(
         name=name,

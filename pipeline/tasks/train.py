@@ -106,10 +106,7 @@ class Train(TrainRequest):
         self.say("fetching the painting and the dataset", percent=0)
         copy, vgg, where = _fetch(style), self._vgg(), self._where()
         from neural_style.new_folders import NewFolders
-        from neural_style.quick_import import garbage_kept
-
-        with garbage_kept():
-            from neural_style.train_style import refuse_early, train_style
+        from neural_style.train_style import refuse_early, train_style
 
         vgg_path = None if vgg is None else vgg.local_path
         judge = refuse_early(self.config, style=style.local_path, vgg=vgg_path, where=where)  # a dataset is large
