@@ -18,7 +18,7 @@ from neural_style.painted_model import PaintedStyleModel
 from neural_style.random_features import Draws, local_correlation, out_of_range, sliced_wasserstein
 from neural_style.train import DataModule, Trainer
 from neural_style.train_config import config_for
-from tests.neural_style.training import Alone
+from tests.neural_style.training import Alone, losses_of
 
 WHOLE_LOSS, PX = 60, 64
 PARTS = ("content", "style", "total_variation")
@@ -182,10 +182,7 @@ def test_the_first_steps_only_recolour(make_model, step, is_first):
 
 @pytest.mark.slow
 def test_the_first_steps_learn_the_paintings_colours(make_model):
-    model, seen = make_model(step=0), []
-    for _ in range(12):
-        model.train_step(batch(1, 2))
-        seen.append(model.metrics["loss"].item())
+    seen = losses_of(make_model(step=0), batch(1, 2), steps=12)
     assert seen[-1] < 0.8 * seen[0]
 
 

@@ -16,7 +16,7 @@ from neural_style.train import DataModule, Trainer
 from neural_style.train_config import TrainConfig
 from neural_style.vgg import Vgg16, random_vgg16
 from tests.neural_style.published_loop import PublishedLoop
-from tests.neural_style.training import Alone
+from tests.neural_style.training import Alone, losses_of
 
 WIDTHS = (8, 16, 32)
 
@@ -162,11 +162,7 @@ def test_the_weights_do_not_depend_on_which_thread_took_which_picture(make_model
 
 @pytest.mark.slow
 def test_training_makes_it_better(make_model):
-    model = make_model()
-    losses = []
-    for _ in range(8):
-        model.train_step(batch(2, 1))
-        losses.append(model.metrics["loss"].item())
+    losses = losses_of(make_model(), batch(2, 1), steps=8)
     assert losses[-1] < 0.95 * losses[0]
 
 

@@ -40,6 +40,15 @@ class Alone:
         return net
 
 
+def losses_of(model: Model, batch: Any, *, steps: int) -> list[float]:
+    """Train on one batch again and again, and give the loss of each step."""
+    losses = []
+    for _ in range(steps):
+        model.train_step(batch)
+        losses.append(model.metrics["loss"].item())
+    return losses
+
+
 class RecordingModel(Model):
     """Writes its name and each hook into a list."""
 
