@@ -15,6 +15,10 @@ EXTRAS: dict[str, list[str]] = {
     "onnx": ["onnx>=1.23,<2", "onnxscript>=0.7.2,<1"],
     # Running `.onnx` models.
     "onnxruntime": ["onnxruntime>=1.31,<2"],
+    # Styling with weights on the CPU, at several times torch's speed and without importing it.
+    "openvino": ["openvino>=2026.4,<2027"],
+    # Pictures larger than memory, read and written in bands.
+    "bands": ["pyvips[binary]>=3.2,<4"],
     # Curves of a training run (`TensorBoardPlugin`).
     "tensorboard": ["tensorboard>=2.21,<3"],
     # The S3 server inside the process (`--embedded`), and the tests.

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, PRECISION
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, DEFAULT_PRECISION
 from .engines import Engine, open_engine
 from .errors import EngineError, PictureError
 from .images import Picture, load_image, refuse_unwritable, save_image
@@ -58,7 +58,7 @@ class Stylizer:
         return {
             "engine": self.engine_name,
             "engine_version": self._engine.version,
-            "precision": PRECISION,
+            "precision": DEFAULT_PRECISION,
             "device": self.device,
             "threads": self._engine.threads,
         }

@@ -10,7 +10,7 @@ from typing import Any
 from csci_utils.io import scratch_folder, sha256_of
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import S3Uri, get
-from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, PRECISION
+from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, DEFAULT_PRECISION
 from neural_style.errors import NeuralStyleError
 from pipeline import settings
 from pipeline.errors import InputChangedError, PipelineError
@@ -80,10 +80,10 @@ def _reproduce(made: Made) -> None:
 
 def _refuse_other_algorithm(made: Made) -> None:
     then = (made.parameters.algorithm, made.parameters.precision)
-    if then != (ALGORITHM_VERSION, PRECISION):
+    if then != (ALGORITHM_VERSION, DEFAULT_PRECISION):
         raise NotReproducedError(
             f"{made.path}: made by algorithm {then[0]} in {then[1]}, which this version has no more "
-            f"(it has {ALGORITHM_VERSION} in {PRECISION}); make it again, or install the version that made it"
+            f"(it has {ALGORITHM_VERSION} in {DEFAULT_PRECISION}); make it again, or install the version that made it"
         )
 
 

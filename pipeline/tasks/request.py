@@ -17,7 +17,7 @@ from neural_style.contract import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_QUALITY,
     LOSSY_SUFFIXES,
-    PRECISION,
+    DEFAULT_PRECISION,
     result_suffix,
 )
 from pipeline import settings
@@ -137,7 +137,7 @@ class StyleRequest(ExplainedTask, RootedTask):
         return Parameters(
             max_side=self.max_side,
             quality=self.quality if lossy else None,
-            precision=PRECISION,
+            precision=DEFAULT_PRECISION,
             algorithm=ALGORITHM_VERSION,
         )
 
