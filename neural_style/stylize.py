@@ -6,13 +6,14 @@ Axes: H height, W width; 3 is red, green, blue. Range ``_255``: 0-255.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, DEFAULT_PRECISION
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY
 from .engines import Engine, open_engine
 from .errors import EngineError, PictureError
 from .images import Picture, load_image, refuse_unwritable, save_image
@@ -38,8 +39,20 @@ class Stylizer:
         EngineError: the library is not installed.
     """
 
-    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
-        self._set(open_engine(model_path, device=device, threads=threads))
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        engine: str = "auto",
+        precision: str = DEFAULT_PRECISION,
+        memory_bytes: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._set(
+            open_engine(model_path, device=device, threads=threads, engine=engine, precision=precision, cache=cache)
+        )
 
     @classmethod
     def of_engine(cls, engine: Engine) -> Self:
@@ -117,6 +130,7 @@ class Stylizer:
         scale: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         quality: int = DEFAULT_QUALITY,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Picture:
         """Style a picture file into another; what cannot be written is refused before the work is done.
 

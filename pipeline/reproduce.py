@@ -10,7 +10,7 @@ from typing import Any
 from csci_utils.io import scratch_folder, sha256_of
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import S3Uri, get
-from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, DEFAULT_PRECISION
+from neural_style.contract import ALGORITHM_VERSION, DEFAULT_PRECISION, DEFAULT_QUALITY
 from neural_style.errors import NeuralStyleError
 from pipeline import settings
 from pipeline.errors import InputChangedError, PipelineError

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract import DEFAULT_PRECISION
 from ..errors import DeviceError, EngineError
 from ..quick_import import garbage_kept
 
@@ -51,7 +52,15 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> Engine:
+def open_engine(
+    model_path: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    engine: str = "auto",
+    precision: str = DEFAULT_PRECISION,
+    cache: str | os.PathLike[str] | None = None,
+) -> Engine:
     """Load a model: ``.onnx`` with onnxruntime, anything else as weights for torch.
 
     Args:

@@ -15,9 +15,9 @@ from csci_utils.s3 import ObjectInfo
 from neural_style.contract import (
     ALGORITHM_VERSION,
     DEFAULT_MAX_PIXELS,
+    DEFAULT_PRECISION,
     DEFAULT_QUALITY,
     LOSSY_SUFFIXES,
-    DEFAULT_PRECISION,
     result_suffix,
 )
 from pipeline import settings

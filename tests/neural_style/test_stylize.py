@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neural_style import stylize
 from neural_style.errors import EngineError, NeuralStyleError, OutputError, PictureError
 from neural_style.images import Picture, load_image
 from neural_style.stylize import Stylizer
@@ -23,6 +22,7 @@ class FakeEngine:
     """Returns what it is told to."""
 
     name, version, device, threads = "fake", "0", "cpu", 1
+    precision, arithmetic, bytes_per_pixel = "float32", "float32", 900
 
     def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self.answer, self.seen = answer, []
@@ -33,11 +33,10 @@ class FakeEngine:
 
 
 @pytest.fixture
-def with_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Stylizer, FakeEngine]]:
+def with_engine() -> Callable[..., tuple[Stylizer, FakeEngine]]:
     def build(answer: Callable = lambda rgb: rgb) -> tuple[Stylizer, FakeEngine]:
         engine = FakeEngine(answer)
-        monkeypatch.setattr(stylize, "open_engine", lambda path, device, threads: engine)
-        return Stylizer("fake.pth"), engine
+        return Stylizer.of_engine(engine), engine
 
     return build
 
