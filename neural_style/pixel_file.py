@@ -27,7 +27,7 @@ _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _MEASURES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
-class PixelFile:
+class BandFile:
     """A file of ``(H, W, C)`` numbers without a name: it is gone with the process, however that ends.
 
     All of its space is reserved at once, so that a full disk is found out before any work. Its numbers are 0 until they

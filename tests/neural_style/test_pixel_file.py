@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from csci_utils.io import is_scratch
 from neural_style import pixel_file
 from neural_style.errors import OutputError
-from neural_style.pixel_file import PixelFile
+from neural_style.pixel_file import BandFile
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, data:
     dtype = data.draw(st.sampled_from(["u1", "f4", "f2"]))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     wanted = np.zeros(shape, dtype)
-    with PixelFile(tmp_path_factory.getbasetemp(), shape=shape, dtype=dtype) as file:
+    with BandFile(tmp_path_factory.getbasetemp(), shape=shape, dtype=dtype) as file:
         for _ in range(data.draw(st.integers(1, 6))):
             top, bottom = sorted(data.draw(st.tuples(st.integers(0, shape[0]), st.integers(0, shape[0]))))
             left, right = sorted(data.draw(st.tuples(st.integers(0, shape[1]), st.integers(0, shape[1]))))
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, data:
 
 def test_rows_are_read_into_a_buffer_of_the_callers(tmp_path: Path, rng: np.random.Generator) -> None:
     pixels = rng.random((9, 4, 3), dtype=np.float32)
-    with PixelFile(tmp_path, shape=(9, 4, 3), dtype=np.float32) as file:
+    with BandFile(tmp_path, shape=(9, 4, 3), dtype=np.float32) as file:
         file.write(0, 0, pixels)
         buffer = np.full((20, 4, 3), -1, np.float32)
         file.read_into(buffer[5:8], 2)
@@ -75,7 +75,7 @@ def test_rows_are_read_into_a_buffer_of_the_callers(tmp_path: Path, rng: np.rand
 
 def test_many_threads_read_and_write_at_the_same_time(tmp_path: Path) -> None:
     wrong: list[int] = []
-    with PixelFile(tmp_path, shape=(64, 50, 3)) as file:
+    with BandFile(tmp_path, shape=(64, 50, 3)) as file:
 
         def work(number: int) -> None:
             rows = np.full((8, 50, 3), number, np.uint8)
@@ -97,7 +97,7 @@ def test_short_reads_and_writes_go_on(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:7], offset))
     monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset: preadv(fd, [buffers[0][:5]], offset))
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-    with PixelFile(tmp_path, shape=(4, 5, 3)) as file:
+    with BandFile(tmp_path, shape=(4, 5, 3)) as file:
         file.write(0, 0, pixels)
         assert np.array_equal(file.read(0, 4), pixels)
 
@@ -105,14 +105,14 @@ def test_short_reads_and_writes_go_on(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_places_beyond_four_gigabytes_are_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "posix_fallocate")  # else it would take the space: without, there are holes
     row = np.arange(1, 2001, dtype=np.float32).reshape(1, 1000, 2)
-    with PixelFile(tmp_path, shape=(1_000_000, 1000, 2), dtype=np.float32) as file:
+    with BandFile(tmp_path, shape=(1_000_000, 1000, 2), dtype=np.float32) as file:
         file.write(999_999, 0, row)
         assert np.array_equal(file.read(999_998, 1_000_000), np.concatenate([np.zeros_like(row), row]))
         assert file.num_bytes == 8_000_000_000
 
 
 def test_the_file_has_no_name_and_can_be_opened_all_the_same(tmp_path: Path) -> None:
-    with PixelFile(tmp_path / "new" / "folder", shape=(2, 3, 1)) as file:
+    with BandFile(tmp_path / "new" / "folder", shape=(2, 3, 1)) as file:
         file.write(1, 0, np.full((1, 3, 1), 7, np.uint8))
         assert list((tmp_path / "new" / "folder").iterdir()) == []
         assert Path(file.path).read_bytes() == b"\0\0\0\7\7\7"
@@ -129,14 +129,14 @@ def test_where_files_need_a_name_it_is_one_that_a_sweep_knows(tmp_path: Path, mo
 
     monkeypatch.delattr(os, "O_TMPFILE")
     monkeypatch.setattr(Path, "unlink", remember)
-    with PixelFile(tmp_path, shape=(2, 3, 1)) as file:
+    with BandFile(tmp_path, shape=(2, 3, 1)) as file:
         assert list(tmp_path.iterdir()) == []
         assert file.read(0, 2).sum() == 0
     assert [is_scratch(name) for name in names] == [True]
 
 
 def work_until_killed(folder: Path, pipe: Connection) -> None:
-    file = PixelFile(folder, shape=(1000, 1000, 3))
+    file = BandFile(folder, shape=(1000, 1000, 3))
     file.write(0, 0, np.ones((1000, 1000, 3), np.uint8))
     pipe.send(os.listdir(folder))
     signal.pause()
@@ -156,7 +156,7 @@ def test_a_killed_process_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_all_of_the_space_is_taken_at_once(tmp_path: Path) -> None:
-    with PixelFile(tmp_path, shape=(1000, 1000, 3)) as file:
+    with BandFile(tmp_path, shape=(1000, 1000, 3)) as file:
         assert os.stat(file.path).st_blocks * 512 >= 3_000_000
 
 
@@ -166,7 +166,7 @@ def test_too_little_space_is_told_before_any_is_taken(tmp_path: Path, monkeypatc
         OutputError,
         match=rf"{tmp_path}: wanted 4000 GB for a scratch file, and [\d.]+ GB are free; free some, or have it",
     ) as caught:
-        PixelFile(tmp_path, shape=(1_000_000, 1_000_000, 1), dtype=np.float32)
+        BandFile(tmp_path, shape=(1_000_000, 1_000_000, 1), dtype=np.float32)
     assert caught.value.errno == errno.ENOSPC
     assert open_descriptors_in(tmp_path) == []
 
@@ -178,7 +178,7 @@ def test_space_that_others_take_meanwhile_is_told(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OutputError, match=r"wanted 12 bytes for a scratch file, and .* are free"):
-        PixelFile(tmp_path, shape=(2, 2, 3))
+        BandFile(tmp_path, shape=(2, 2, 3))
     assert open_descriptors_in(tmp_path) == []
 
 
@@ -190,7 +190,7 @@ def test_a_file_system_that_reserves_nothing_will_do(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with PixelFile(tmp_path, shape=(2, 2, 3)) as file:
+    with BandFile(tmp_path, shape=(2, 2, 3)) as file:
         assert os.stat(file.path).st_size == 12
         assert file.read(0, 2).sum() == 0
 
@@ -200,7 +200,7 @@ def test_a_file_system_with_a_limit_for_files_is_told(tmp_path: Path) -> None:
         files_no_larger_than(1_000_000),
         pytest.raises(OutputError, match=r"a scratch file of 1\.5 MB failed: File too large"),
     ):
-        PixelFile(tmp_path, shape=(500, 1000, 3))
+        BandFile(tmp_path, shape=(500, 1000, 3))
     assert open_descriptors_in(tmp_path) == []
 
 
@@ -223,7 +223,7 @@ def failing(code: int) -> Callable[..., int]:
 def test_a_disk_that_fails_half_way_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, sentence: str
 ) -> None:
-    with PixelFile(tmp_path, shape=(2, 2, 3)) as file:
+    with BandFile(tmp_path, shape=(2, 2, 3)) as file:
         monkeypatch.setattr(os, call, failing(code))
         with pytest.raises(OutputError, match=f"{tmp_path}: {sentence}") as caught:
             file.write(0, 0, file.read(0, 2) if call == "preadv" else np.zeros((2, 2, 3), np.uint8))
@@ -231,7 +231,7 @@ def test_a_disk_that_fails_half_way_is_one_sentence(
 
 
 def test_a_file_cut_off_by_others_is_one_sentence(tmp_path: Path) -> None:
-    with PixelFile(tmp_path, shape=(2, 2, 3)) as file:
+    with BandFile(tmp_path, shape=(2, 2, 3)) as file:
         os.truncate(file.path, 5)
         with pytest.raises(OutputError, match="a scratch file ends too early"):
             file.read(0, 2)
@@ -241,13 +241,13 @@ def test_a_file_cut_off_by_others_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match=r"a scratch file of 12 bytes failed: Permission denied"):
-        PixelFile(tmp_path, shape=(2, 2, 3))
+        BandFile(tmp_path, shape=(2, 2, 3))
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=r"file: a scratch file of 12 bytes failed: File exists"):
-        PixelFile(tmp_path / "file", shape=(2, 2, 3))
+        BandFile(tmp_path / "file", shape=(2, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
 )
 def test_pixels_that_do_not_fit_are_refused(tmp_path: Path, pixels: NDArray) -> None:
     with (
-        PixelFile(tmp_path, shape=(2, 2, 3)) as file,
+        BandFile(tmp_path, shape=(2, 2, 3)) as file,
         pytest.raises(ValueError, match=r"wanted uint8 of|are not all within"),
     ):
         file.write(0, 0, pixels)
@@ -271,12 +271,12 @@ def test_pixels_that_do_not_fit_are_refused(tmp_path: Path, pixels: NDArray) -> 
 
 @pytest.mark.parametrize("place", [(-1, 1, 0, 2), (0, 3, 0, 2), (0, 1, 1, 3)], ids=str)
 def test_places_outside_are_refused(tmp_path: Path, place: tuple[int, int, int, int]) -> None:
-    with PixelFile(tmp_path, shape=(2, 2, 3)) as file, pytest.raises(ValueError, match="are not all within"):
+    with BandFile(tmp_path, shape=(2, 2, 3)) as file, pytest.raises(ValueError, match="are not all within"):
         file.read(*place)
 
 
 def test_a_closed_file_is_refused_and_may_be_closed_again(tmp_path: Path) -> None:
-    file = PixelFile(tmp_path, shape=(2, 2, 3))
+    file = BandFile(tmp_path, shape=(2, 2, 3))
     file.close()
     file.close()
     with pytest.raises(ValueError, match="is closed"):
@@ -285,7 +285,7 @@ def test_a_closed_file_is_refused_and_may_be_closed_again(tmp_path: Path) -> Non
 
 def test_nothing_is_no_shape(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 1, not \(0, 2, 3\)"):
-        PixelFile(tmp_path, shape=(0, 2, 3))
+        BandFile(tmp_path, shape=(0, 2, 3))
 
 
 def test_amounts_are_written_for_people() -> None:
@@ -307,5 +307,5 @@ def open_descriptors_in(folder: Path) -> list[str]:
 
 
 def test_open_files_without_a_name_would_be_seen(tmp_path: Path) -> None:
-    with PixelFile(tmp_path, shape=(2, 2, 3)):
+    with BandFile(tmp_path, shape=(2, 2, 3)):
         assert len(open_descriptors_in(tmp_path)) == 1
