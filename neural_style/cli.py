@@ -16,12 +16,13 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from .console import open_closed_streams, print_path
-from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY, ENGINES, PRECISIONS
 from .errors import NeuralStyleError, one_line
-from .option_types import positive
+from .option_types import memory, positive
+from .progress_bar import ProgressBar, bar_away
 from .train_cli import add_train
 from .train_cli import train as train_as_asked
 
@@ -76,7 +77,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=positive,
         default=DEFAULT_MAX_PIXELS,
         metavar="N",
-        help="refuse larger pictures (default: %(default)s)",
+        help="refuse larger pictures, unless they are read in bands (default: %(default)s)",
     )
     parser.add_argument(
         "--quality",
@@ -89,9 +90,30 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--export_onnx", "--export-onnx", type=_onnx_name, metavar="PATH", help="also write the model as .onnx"
     )
+    _add_engine(parser)
     parser.add_argument("--report", metavar="PATH", help="also write what ran, and the warnings, as JSON")
     parser.add_argument("--parent", type=positive, metavar="PID", help="end when this process, which started it, has")
     _add_device(parser)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    engine = parser.add_argument_group("how the net runs")
+    engine.add_argument(
+        "--engine", choices=ENGINES, default=ENGINES[0], help="auto (the default): the fastest that proves right"
+    )
+    engine.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=DEFAULT_PRECISION,
+        help="at least 70 dB against plain torch (float32, the default), or at least 43 in less time",
+    )
+    engine.add_argument(
+        "--memory",
+        type=memory,
+        metavar="SIZE",
+        help="what one picture may take, such as 2GiB; one that needs more is streamed (default: half of what is free)",
+    )
+    engine.add_argument("--cache", metavar="DIR", help="keep models there as an engine wants them, for the next time")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -108,19 +130,28 @@ def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
         threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
     from .stylize import Stylizer
 
-    stylizer = Stylizer(args.model, device=_device(args))
+    stylizer = Stylizer(
+        args.model,
+        device=_device(args),
+        engine=args.engine,
+        precision=args.precision,
+        memory_bytes=args.memory,
+        cache=args.cache,
+    )
     if args.export_onnx is not None:
         from .onnx_export import refuse_without_exporter
 
         refuse_without_exporter()
-    stylizer.style_file(
-        args.content_image,
-        args.output_image,
-        max_side=args.max_side,
-        scale=args.content_scale,
-        max_pixels=args.max_pixels,
-        quality=args.quality,
-    )
+    with ProgressBar() as bar:
+        stylizer.style_file(
+            args.content_image,
+            args.output_image,
+            max_side=args.max_side,
+            scale=args.content_scale,
+            max_pixels=args.max_pixels,
+            quality=args.quality,
+            on_progress=bar.show,
+        )
     if args.export_onnx is not None:
         from .onnx_export import export_onnx
 
@@ -174,7 +205,7 @@ def _failed(sentence: str) -> int:
 @contextmanager
 def _messages() -> Iterator[list[str]]:
     """Send the package's log to standard error, one line a message, while a command runs; yield its warnings."""
-    handler, kept = logging.StreamHandler(sys.stderr), _Warnings(logging.WARNING)
+    handler, kept = _Lines(sys.stderr), _Warnings(logging.WARNING)
     handler.setFormatter(_Line())
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
@@ -199,6 +230,12 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(record.getMessage())
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    def emit(self, record: logging.LogRecord) -> None:
+        with bar_away():
+            super().emit(record)
 
 
 class _Line(logging.Formatter):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from .byte_size import parse_memory
+from .errors import SettingError
+
 
 def positive(text: str) -> int:
     """Read a whole number from 1 up."""
@@ -13,6 +16,14 @@ def positive(text: str) -> int:
 def not_negative(text: str) -> int:
     """Read a whole number from 0 up."""
     return _from(0, text)
+
+
+def memory(text: str) -> int | None:
+    """Read a size of memory; None for ``auto``."""
+    try:
+        return parse_memory(text)
+    except SettingError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err
 
 
 def three_widths(text: str) -> tuple[int, ...]:

@@ -89,13 +89,55 @@ def test_the_published_device_flags_choose_the_device(
     asked = []
 
     class Watched(Stylizer):
-        def __init__(self, model_path: str, *, device: str) -> None:
+        def __init__(self, model_path: str, *, device: str, **options: object) -> None:
             asked.append(device)
             super().__init__(model_path, device="cpu")
 
     monkeypatch.setattr(stylize, "Stylizer", Watched)
     assert run_eval(*options) == 0
     assert asked == [device]
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ([], {}),
+        (["--engine", "torch"], {"engine": "torch"}),
+        (["--precision", "fast"], {"precision": "fast"}),
+        (["--memory", "1.5GiB"], {"memory_bytes": 1_610_612_736}),
+        (["--memory", "auto"], {}),
+        (["--cache", "kept"], {"cache": "kept"}),
+    ],
+    ids=str,
+)
+def test_how_the_net_runs_is_handed_on(
+    run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, options: list[str], changed: dict[str, object]
+) -> None:
+    asked = []
+
+    class Watched(Stylizer):
+        def __init__(self, model_path: str, *, device: str, **options: object) -> None:
+            asked.append(options)
+            super().__init__(model_path, device="cpu", engine="torch")
+
+    monkeypatch.setattr(stylize, "Stylizer", Watched)
+    assert run_eval(*options) == 0
+    assert asked == [{"engine": "auto", "precision": "float32", "memory_bytes": None, "cache": None} | changed]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_asked_for_where_somebody_sees_it(
+    run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    asked = []
+
+    def style_file(self: Stylizer, *paths: object, on_progress: object, **options: object) -> None:
+        asked.append(on_progress is not None)
+
+    monkeypatch.setattr(Stylizer, "style_file", style_file)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    assert run_eval() == 0
+    assert asked == [is_terminal]
 
 
 @pytest.mark.slow
@@ -116,6 +158,10 @@ def test_the_quality_reaches_the_file(run_eval: RunEval, tmp_path: Path) -> None
         (["--quality", "101"], "invalid choice: 101"),
         (["--max-side", "0"], "wanted at least 1, found '0'"),
         (["--max-pixels", "x"], "invalid"),
+        (["--engine", "vulkan"], "invalid choice: 'vulkan' (choose from"),
+        (["--precision", "bf16"], "invalid choice: 'bf16' (choose from"),
+        (["--memory", "lots"], "argument --memory: memory wants a size such as 2GiB, 512MiB or 2000000000, or auto"),
+        (["--memory", "1MiB"], "argument --memory: memory wants at least 64MiB, found '1MiB'"),
         (["--content-scale", "0"], "wanted a number above 0, found '0'"),
         (["--content-scale", "nan"], "wanted a number above 0, found 'nan'"),
         (["--export_onnx", "model.pb"], "wanted a name that ends with .onnx, found 'model.pb'"),
