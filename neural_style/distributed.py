@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .engines.torch_engine import resolve_device
+from .devices import resolve_device
 from .errors import DeviceError, LostProcessError, MeetingError, PluginError, one_line
 
 _GOODBYE_S = 10.0

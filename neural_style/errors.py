@@ -81,6 +81,10 @@ class DeviceError(NeuralStyleError, RuntimeError):
     """A device is not there, or has too little memory."""
 
 
+class DeviceMemoryError(DeviceError):
+    """A device has too little memory for what was asked of it just now."""
+
+
 class MeetingError(NeuralStyleError, ConnectionError):
     """The processes that are to train together did not find each other."""
 

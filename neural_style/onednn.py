@@ -14,40 +14,56 @@ import torch
 from torch import Tensor, nn
 
 _ONE = [1, 1]
+_PACKED_SHAPES = 8
 _NUM_SLICES = 16
 _WORTH_A_COPY = 128  # columns from which oneDNN's product and the copy that it needs take less time than MKL's
 
 
 class FrozenConv:
-    """A convolution of stride 1 whose weights never change, with a border of zeros.
+    """A convolution whose weights never change.
 
     Args:
-        weight: Shape ``(out, in, height, width)``, odd height and width.
+        weight: Shape ``(out, in, height, width)``.
         bias: Shape ``(out,)``, or None.
         relu: Whether negative outputs become 0.
+        stride: In both directions.
+        border: Zeros around the map, pixels; None: so many that an odd kernel of stride 1 keeps the map's size.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        relu: bool = False,
+        stride: int = 1,
+        border: int | None = None,
+    ) -> None:
         self._weight = weight.contiguous(memory_format=torch.channels_last)
         self._bias = bias
-        self._border = [side // 2 for side in weight.shape[2:]]
+        self._border = [side // 2 if border is None else border for side in weight.shape[2:]]
+        self._stride = [stride, stride]
         self._relu = relu
         self._packed: dict[torch.Size, Tensor] = {}
 
     def __call__(self, features_BCHW: Tensor) -> Tensor:
         """Convolve a batch in channels-last order; weights are packed at the first batch of each shape."""
         if not is_used(features_BCHW):
-            out = nn.functional.conv2d(features_BCHW, self._weight, self._bias, padding=self._border)
+            out = nn.functional.conv2d(
+                features_BCHW, self._weight, self._bias, stride=self._stride, padding=self._border
+            )
             return out.relu_() if self._relu else out
         packed = self._packed.get(features_BCHW.shape)
         if packed is None:
             packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weight, self._border, _ONE, _ONE, 1, list(features_BCHW.shape)
+                self._weight, self._border, self._stride, _ONE, 1, list(features_BCHW.shape)
             )
-            self._packed = {features_BCHW.shape: packed}
+            if len(self._packed) == _PACKED_SHAPES:
+                self._packed = {}
+            self._packed[features_BCHW.shape] = packed
         attribute = "relu" if self._relu else "none"
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            features_BCHW, packed, self._bias, self._border, _ONE, _ONE, 1, attribute, [], ""
+            features_BCHW, packed, self._bias, self._border, self._stride, _ONE, 1, attribute, [], ""
         )
         return found
 

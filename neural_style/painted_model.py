@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from .devices import arithmetic
 from .losses import total_variation
 from .painting import as_judged
 from .palette import Palette
 from .perceptual import Losses
-from .picture_model import PictureModel, arithmetic
+from .picture_model import PictureModel
 from .random_features import (
     Draws,
     RandomFeatures,

@@ -175,14 +175,3 @@ class PictureModel(Model, ABC):
             )
         moved = batch_255_B3HW.to(self.device, torch.float32, non_blocking=True)
         return torch.split(moved, 1 if self.device.type == "cpu" else len(moved))
-
-
-def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """Return the dtype that a configuration asks for, or float32 where the device has no bfloat16 of its own."""
-    has_bf16 = False
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        abilities = torch.cpu.get_capabilities()
-        has_bf16 = any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return torch.bfloat16 if precision == "bf16" and has_bf16 else torch.float32

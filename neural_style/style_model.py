@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .devices import arithmetic
 from .painting import as_judged
 from .perceptual import Losses, LossWeights, PerceptualLoss
-from .picture_model import PictureModel, arithmetic
+from .picture_model import PictureModel
 from .train_config import TrainConfig
 from .transformer_net import TransformerNet
 from .vgg import Vgg16

@@ -1,33 +1,87 @@
-"""Style pictures: load a model once, then as many pictures as there are.
+"""Style pictures: load a model once, then as many pictures as there are, of any size.
 
 Axes: H height, W width; 3 is red, green, blue. Range ``_255``: 0-255.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
+import threading
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY
+from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY, FAST_FROM_PX
 from .engines import Engine, open_engine
-from .errors import EngineError, PictureError
+from .errors import DeviceMemoryError, EngineError, PictureError
+from .free_memory import free_bytes
 from .images import Picture, load_image, refuse_unwritable, save_image
+from .memory_plan import BandPlan
+from .pixels import ArraySink, ArraySource, Extended, PixelSink, PixelSource, is_flat
 
-_SMALLEST_SIDE_PX = 8
+log = logging.getLogger("neural_style")
+
+_ARRAY_BYTES_PER_PIXEL = 6
+"""Of a picture in memory and its result."""
+
+_FLAT_DEVIATION = 4.0
+"""A picture whose levels deviate less from their mean is nearly of one colour: bfloat16 would make blotches of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Styled:
+    """What was written.
+
+    Attributes:
+        width: In pixels.
+        height: In pixels.
+        made_by: How it was made, for its record: ready for JSON.
+    """
+
+    width: int
+    height: int
+    made_by: dict[str, Any]
+
+
+class _BandEngine(Engine, Protocol):
+    """An engine that styles in a given memory."""
+
+    def stream(
+        self,
+        source: PixelSource,
+        sink: PixelSink,
+        *,
+        memory_bytes: int | None,
+        folder: Path,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> BandPlan:
+        """See `neural_style.engines.torch_engine.TorchEngine.stream`."""
+        ...
 
 
 class Stylizer:
-    """A model, ready to style pictures one at a time.
+    """A model, ready to style pictures; threads may style several at once.
+
+    A picture that the memory does not hold is styled in bands, which gives the same numbers. Small or nearly flat
+    pictures are styled in float32 whatever the precision: they would suffer, and take no time.
 
     Args:
         model_path: weights of the published net, or an ``.onnx`` model.
         device: ``auto``, ``accel``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         threads: of the CPU, for one picture; None or 0 leaves that to the library. The number can change the last bits.
+            With 1, as many pictures as there are cores are best styled at once.
+        engine: ``auto`` (the first of the installed ones that keeps its promise), ``torch``, ``openvino`` or
+            ``onnxruntime``.
+        precision: ``float32`` or ``fast``, see `neural_style.contract.PRECISIONS`.
+        memory_bytes: what a picture may take while it is styled, on the device, besides what the model takes; None:
+            half of what is free then.
+        cache: folder for converted models; None: they are converted each time.
 
     Attributes:
         engine_name: the library that runs the model.
@@ -36,7 +90,8 @@ class Stylizer:
     Raises:
         WeightsError: the file is not such a model.
         DeviceError: the device is not there.
-        EngineError: the library is not installed.
+        EngineError: the library is not installed, or does not keep its promise.
+        SettingError: there is no such engine or precision.
     """
 
     def __init__(
@@ -50,31 +105,30 @@ class Stylizer:
         memory_bytes: int | None = None,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._set(
-            open_engine(model_path, device=device, threads=threads, engine=engine, precision=precision, cache=cache)
-        )
+        def opened(**other: str) -> Engine:
+            options = {"device": device, "engine": engine, "precision": precision, **other}
+            return open_engine(model_path, threads=threads, cache=cache, **options)
+
+        self._set(opened(), opened, memory_bytes=memory_bytes)
 
     @classmethod
-    def of_engine(cls, engine: Engine) -> Self:
+    def of_engine(cls, engine: Engine, *, memory_bytes: int | None = None) -> Self:
         """Style with a model that is loaded already."""
         stylizer = cls.__new__(cls)
-        stylizer._set(engine)
+        stylizer._set(engine, lambda **_: engine, memory_bytes=memory_bytes)
         return stylizer
 
-    def _set(self, engine: Engine) -> None:
-        self._engine = engine
+    def _set(self, engine: Engine, opened: Callable[..., Engine], *, memory_bytes: int | None) -> None:
+        self._engine, self._opened, self._memory_bytes = engine, opened, memory_bytes
+        self._others: dict[tuple[str, str], Engine] = {}
+        self._lock = threading.Lock()
+        self._has_warned = False
         self.engine_name = engine.name
         self.device = engine.device
 
     def description(self) -> dict[str, Any]:
-        """Say how results are made, for their record: ready for JSON."""
-        return {
-            "engine": self.engine_name,
-            "engine_version": self._engine.version,
-            "precision": DEFAULT_PRECISION,
-            "device": self.device,
-            "threads": self._engine.threads,
-        }
+        """Say how most results are made; `Styled.made_by` says it of one. Ready for JSON."""
+        return _description(self._engine)
 
     def style_float(self, rgb_HW3: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Style a picture, before rounding.
@@ -90,32 +144,24 @@ class Stylizer:
 
         Raises:
             PictureError: the array is no such picture.
-            EngineError: the model's output has another shape, or numbers that are not finite.
+            EngineError: the model's output has another shape, or numbers that are not finite; or the picture does not
+                fit into the memory, and torch, which styles in bands, is not installed.
+            DeviceError: the device has not enough memory for a single band.
+            OutputError: the disk has not enough space for the bands.
         """
-        height, width = _size(rgb_HW3)
-        rgb_255_13HW = _extended(rgb_HW3).transpose(2, 0, 1)[np.newaxis].astype(np.float32, order="C")
-        styled = self._engine.run(rgb_255_13HW)
-        if styled.ndim != 4 or styled.shape[:2] != (1, 3) or styled.shape[2] < height or styled.shape[3] < width:
-            raise EngineError(
-                f"the model made {styled.shape} of a picture of {width} x {height}; use a model of this net"
-            )
-        styled_HW3 = styled[0, :, :height, :width].transpose(1, 2, 0)
-        if not np.isfinite(styled_HW3).all():
-            raise EngineError(
-                "the model's output holds numbers that are not finite; nothing was made, use another model"
-            )
-        return np.ascontiguousarray(styled_HW3.clip(0, 255))
+        sink = ArraySink(*_size(rgb_HW3), dtype=np.float32)
+        self._style(ArraySource(rgb_HW3), sink)
+        return sink.rgb_HW3
 
     def style(self, rgb_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Style a picture of any size from 1 x 1 up; the result has the same shape.
-
-        Rounded to the nearest number. The published script cuts the fraction off, which makes every picture half a
-        level darker; both are within 0.1 dB of the published pictures.
+        """Style a picture of any size from 1 x 1 up; the result has the same shape, rounded to the nearest number.
 
         Raises:
-            PictureError, EngineError, DeviceError: as `style_float`, or the device has not enough memory.
+            PictureError, EngineError, DeviceError, OutputError: as `style_float`.
         """
-        return np.rint(self.style_float(rgb_HW3)).astype(np.uint8)
+        sink = ArraySink(*_size(rgb_HW3))
+        self._style(ArraySource(rgb_HW3), sink)
+        return sink.rgb_HW3
 
     def style_picture(self, picture: Picture) -> Picture:
         """Style the colours of a picture; its alpha and its profile are carried over."""
@@ -131,7 +177,7 @@ class Stylizer:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         quality: int = DEFAULT_QUALITY,
         on_progress: Callable[[float], None] | None = None,
-    ) -> Picture:
+    ) -> Styled:
         """Style a picture file into another; what cannot be written is refused before the work is done.
 
         Args:
@@ -141,31 +187,114 @@ class Stylizer:
             scale: divides the size.
             max_pixels: limit of what is decoded.
             quality: of JPEG and WebP.
+            on_progress: is told what part is done, 0 to 1, of a picture that is styled in bands.
 
-        Returns:
-            What was written, before its encoding.
+        Raises:
+            NeuralStyleError: the picture cannot be read, styled or written.
         """
         picture = load_image(content, max_side=max_side, scale=scale, max_pixels=max_pixels)
         refuse_unwritable(output, width=picture.width, height=picture.height)
-        styled = self.style_picture(picture)
-        save_image(styled, output, quality=quality)
-        return styled
+        sink = ArraySink(picture.height, picture.width)
+        made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=Path(output).parent, on_progress=on_progress)
+        save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
+        return Styled(width=picture.width, height=picture.height, made_by=made_by)
+
+    def _style(
+        self,
+        source: PixelSource,
+        sink: PixelSink,
+        *,
+        held_bytes: int | None = None,
+        folder: Path | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Any]:
+        """Style whole if that fits, else in bands; return how it was made."""
+        engine = self._engine_for(source)
+        allowed = self._allowed_bytes(engine, source, held_bytes=held_bytes)
+        needed = engine.bytes_per_pixel * source.height * source.width
+        if allowed is None or needed <= allowed:
+            try:
+                _style_whole(engine, source, sink)
+                return _description(engine)
+            except DeviceMemoryError as err:
+                self._warn(f"{err}; it is styled in bands")
+                allowed = (free_bytes(engine.device) or needed) // 4
+        bands = self._band_engine(engine)
+        plan = bands.stream(
+            Extended(source),
+            sink,
+            memory_bytes=allowed,
+            folder=folder or Path(tempfile.gettempdir()),
+            on_progress=on_progress,
+        )
+        return {**_description(bands), "bands": plan.description()}
+
+    def _engine_for(self, source: PixelSource) -> Engine:
+        """Return the engine that keeps its promise with this picture."""
+        engine = self._engine
+        if is_flat(source) and engine.name == "openvino":
+            engine = self._other(engine="torch", precision=DEFAULT_PRECISION)
+        elif engine.precision != DEFAULT_PRECISION and (
+            source.height * source.width < FAST_FROM_PX or is_flat(source, deviation=_FLAT_DEVIATION)
+        ):
+            engine = self._other(engine=engine.name, precision=DEFAULT_PRECISION)
+        return engine
+
+    def _band_engine(self, engine: Engine) -> _BandEngine:
+        if hasattr(engine, "stream"):
+            return engine  # type: ignore[return-value]  # it has what makes it one
+        try:
+            return self._other(engine="torch", precision=engine.precision)  # type: ignore[return-value]
+        except EngineError as err:
+            raise EngineError(
+                f"the picture does not fit into the memory, and only torch styles in bands: {err}"
+            ) from err
+
+    def _other(self, *, engine: str, precision: str) -> Engine:
+        """Return another engine for the same model on the same device, opened when it is first wanted."""
+        with self._lock:
+            key = (engine, precision)
+            if key not in self._others:
+                self._others[key] = self._opened(device=self.device, engine=engine, precision=precision)
+            return self._others[key]
+
+    def _allowed_bytes(self, engine: Engine, source: PixelSource, *, held_bytes: int | None) -> int | None:
+        """Return what styling may take besides the picture and its result; None where nobody knows."""
+        if self._memory_bytes is None:
+            free = free_bytes(engine.device)
+            return None if free is None else free // 2
+        if held_bytes is None:
+            held_bytes = _ARRAY_BYTES_PER_PIXEL * source.height * source.width if engine.device == "cpu" else 0
+        return max(0, self._memory_bytes - held_bytes)
+
+    def _warn(self, sentence: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("%s", sentence)
+
+
+def _description(engine: Engine) -> dict[str, Any]:
+    return {
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "precision": engine.precision,
+        "arithmetic": engine.arithmetic,
+        "device": engine.device,
+        "threads": engine.threads,
+    }
+
+
+def _style_whole(engine: Engine, source: PixelSource, sink: PixelSink) -> None:
+    extended = Extended(source)
+    rgb_HW3 = extended.rows(0, extended.height)
+    styled = engine.run(rgb_HW3.transpose(2, 0, 1)[np.newaxis].astype(np.float32, order="C"))
+    height, width = source.height, source.width
+    if styled.ndim != 4 or styled.shape[:2] != (1, 3) or styled.shape[2] < height or styled.shape[3] < width:
+        raise EngineError(f"the model made {styled.shape} of a picture of {width} x {height}; use a model of this net")
+    sink.put(0, styled[0].transpose(1, 2, 0))
 
 
 def _size(rgb_HW3: NDArray[np.uint8]) -> tuple[int, int]:
     if rgb_HW3.ndim != 3 or rgb_HW3.shape[2] != 3 or 0 in rgb_HW3.shape or rgb_HW3.dtype != np.uint8:
         raise PictureError(f"wanted uint8 pixels (height, width, 3), found {rgb_HW3.dtype} {rgb_HW3.shape}")
     return rgb_HW3.shape[0], rgb_HW3.shape[1]
-
-
-def _extended(rgb_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring each side to at least 8 pixels; below 5 the net's own reflected borders have nothing to reflect."""
-    height, width = rgb_HW3.shape[:2]
-    return rgb_HW3[_reflected(height)][:, _reflected(width)] if min(height, width) < _SMALLEST_SIDE_PX else rgb_HW3
-
-
-def _reflected(side_px: int) -> NDArray[np.intp]:
-    """Index a side, and past its end back and forth without repeating the edge: 0 1 2 1 0 1 2 1."""
-    period = max(1, 2 * (side_px - 1))
-    phase = np.arange(max(side_px, _SMALLEST_SIDE_PX)) % period
-    return np.minimum(phase, period - phase)

@@ -19,12 +19,11 @@ from csci_utils.io import sha256_of
 
 from .allocator import memory_kept
 from .crop import CENTER
-from .engines.torch_engine import memory_faults, resolve_device
+from .devices import arithmetic, memory_faults, resolve_device
 from .errors import EngineError
 from .images import load_image
 from .painted_model import PaintedStyleModel
 from .painting import refuse_painting
-from .picture_model import arithmetic
 from .plugins import (
     CheckpointPlugin,
     CurvePlugin,

@@ -2,26 +2,21 @@
 
 Axes: B batch, C channels, H height, W width. ``_255`` is 0-255.
 
-Enlarging, then convolving 3x3, is four 2x2 convolutions of the small map. Their results, one after the other, are the
-large map with four neighbouring pixels as one position of four times the channels ("folded"). The last layer takes it
-like that: from 32 channels to 3 a 9x9 convolution takes three times as long as 5x5 from 128 to 12, which is the same.
+What is folded is told in `folding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .folding import MERGED_ROWS, PLACES, folded_both, four_kernels, mirrored, parts, unfolded, whole
 from .transformer_net import ConvLayer, TransformerNet, UpsampleConvLayer
 
 _aten = torch.ops.aten
-
-# What each of the two rows of a 2x2 kernel is, of the three of the 3x3 one: for even and for odd rows of the result.
-_MERGED_ROWS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
 class TrainingNet(nn.Module):
@@ -36,7 +31,7 @@ class TrainingNet(nn.Module):
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
         self._dtype = dtype
-        self.register_buffer("_merged_rows", torch.tensor(_MERGED_ROWS), persistent=False)
+        self.register_buffer("_merged_rows", torch.tensor(MERGED_ROWS), persistent=False)
         for name, parameter in net.named_parameters():
             if name.endswith("conv2d.bias") and not name.startswith("deconv3") or name.endswith(".in2.bias"):
                 parameter.requires_grad_(False)
@@ -71,8 +66,8 @@ class TrainingNet(nn.Module):
     def _up(self, layer: UpsampleConvLayer, norm: nn.InstanceNorm2d, features: Tensor) -> Tensor:
         """Enlarge and convolve; the result is folded."""
         weight = layer.conv2d.weight
-        rows = self._merged_rows
-        four = torch.einsum("aur,bvs,oirs->aboiuv", rows, rows, weight).flatten(0, 2)
+        assert isinstance(self._merged_rows, Tensor)
+        four = four_kernels(weight, self._merged_rows)
         padded = _repeated_border(features)
         out: Tensor = _Windows.apply(self._conv(padded, four))
         return self._normed(norm, out)
@@ -82,7 +77,7 @@ class TrainingNet(nn.Module):
         conv = self.net.deconv3.conv2d
         padded: Tensor = _FoldedReflection.apply(features)
         assert conv.bias is not None
-        out = self._conv(padded, _folded_both(conv.weight), conv.bias.repeat(4))
+        out = self._conv(padded, folded_both(conv.weight), conv.bias.repeat(4))
         return unfolded(out).float()
 
     def _conv(self, features: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1) -> Tensor:
@@ -164,47 +159,26 @@ def _unflat(flat: Tensor, like_BCHW: Tensor) -> Tensor:
     return flat.permute(0, 2, 3, 1).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def folded(features_BCHW: Tensor) -> Tensor:
-    """Make one position of four pixels: their channels one after the other, row by row; in channels-last order."""
-    batch, channels, height, width = features_BCHW.shape
-    apart = features_BCHW.view(batch, channels, height // 2, 2, width // 2, 2)
-    together = apart.permute(0, 2, 4, 3, 5, 1).reshape(batch, height // 2, width // 2, 4 * channels)
-    return together.permute(0, 3, 1, 2)
-
-
-def unfolded(folded_BCHW: Tensor) -> Tensor:
-    """Take `folded` back; in channels-last order."""
-    batch, channels, height, width = folded_BCHW.shape
-    together = _parts(folded_BCHW).transpose(2, 3).reshape(batch, 2 * height, 2 * width, channels // 4)
-    return together.permute(0, 3, 1, 2)
-
-
-def _folded_both(weight_OIKK: Tensor) -> Tensor:
-    """Arrange a kernel of odd size for folded input and output."""
-    shifts = [(left, top) for top in (0, 1) for left in (0, 1)]
-    return torch.cat([folded(functional.pad(weight_OIKK, [x, 1 - x, y, 1 - y])) for x, y in shifts])
-
-
 class _Windows(torch.autograd.Function):
     """Of the results of the four 2x2 convolutions take what belongs together: odd rows see one row further on."""
 
     @staticmethod
     def forward(ctx: Any, four_BCHW: Tensor) -> Tensor:
-        four = _parts(four_BCHW)
+        four = parts(four_BCHW)
         height, width = four.shape[1] - 1, four.shape[2] - 1
         out = four.new_empty(len(four), height, width, *four.shape[3:])
-        for row, column in _PLACES:
+        for row, column in PLACES:
             out[:, :, :, row, column] = four[:, row : row + height, column : column + width, row, column]
-        return _whole(out)
+        return whole(out)
 
     @staticmethod
     def backward(ctx: Any, slope_BCHW: Tensor) -> Tensor:
-        slope = _parts(slope_BCHW)
+        slope = parts(slope_BCHW)
         height, width = slope.shape[1:3]
         out = slope.new_zeros(len(slope), height + 1, width + 1, *slope.shape[3:])
-        for row, column in _PLACES:
+        for row, column in PLACES:
             out[:, row : row + height, column : column + width, row, column] = slope[:, :, :, row, column]
-        return _whole(out)
+        return whole(out)
 
 
 class _FoldedReflection(torch.autograd.Function):
@@ -212,47 +186,24 @@ class _FoldedReflection(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features_BCHW: Tensor) -> Tensor:
-        inner = _parts(features_BCHW)
+        inner = parts(features_BCHW)
         batch, height, width = inner.shape[:3]
         out = inner.new_empty(batch, height + 4, width + 4, *inner.shape[3:])
         out[:, 2:-2, 2:-2] = inner
-        for at, row, source, source_row in _mirrored(height):
+        for at, row, source, source_row in mirrored(height):
             out[:, at, 2:-2, row] = inner[:, source, :, source_row]
-        for at, column, source, source_column in _mirrored(width):
+        for at, column, source, source_column in mirrored(width):
             out[:, :, at, :, column] = out[:, :, source + 2, :, source_column]
-        return _whole(out)
+        return whole(out)
 
     @staticmethod
     def backward(ctx: Any, slope_BCHW: Tensor) -> Tensor:
-        slope = _parts(slope_BCHW)
+        slope = parts(slope_BCHW)
         height, width = slope.shape[1] - 4, slope.shape[2] - 4
         tall = slope[:, :, 2:-2].clone()
-        for at, column, source, source_column in _mirrored(width):
+        for at, column, source, source_column in mirrored(width):
             tall[:, :, source, :, source_column] += slope[:, :, at, :, column]
         out = tall[:, 2:-2]
-        for at, row, source, source_row in _mirrored(height):
+        for at, row, source, source_row in mirrored(height):
             out[:, source, :, source_row] += tall[:, at, :, row]
-        return _whole(out.contiguous())
-
-
-_PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
-
-
-def _mirrored(num_positions: int) -> Iterator[tuple[int, int, int, int]]:
-    """For each row outside, by position in the wider map and parity, the position and parity of the row it mirrors."""
-    last = 2 * num_positions - 1
-    for at in (0, 1, num_positions + 2, num_positions + 3):
-        for parity in (0, 1):
-            row = 2 * (at - 2) + parity
-            source = -row if row < 0 else 2 * last - row
-            yield at, parity, source // 2, source % 2
-
-
-def _parts(folded_BCHW: Tensor) -> Tensor:
-    """View a folded map as ``(B, H, W, 2, 2, C)``."""
-    batch, channels, height, width = folded_BCHW.shape
-    return folded_BCHW.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, channels // 4)
-
-
-def _whole(parts: Tensor) -> Tensor:
-    return parts.flatten(3).permute(0, 3, 1, 2)
+        return whole(out.contiguous())

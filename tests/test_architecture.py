@@ -24,8 +24,14 @@ FORBIDDEN_LIBRARIES = {
 }
 TORCH_MODULES = {
     "neural_style.transformer_net",
+    "neural_style.banded_layers",
+    "neural_style.banded_net",
+    "neural_style.devices",
+    "neural_style.folding",
     "neural_style.free_memory",
     "neural_style.losses",
+    "neural_style.map_store",
+    "neural_style.moments",
     "neural_style.onednn",
     "neural_style.painted_model",
     "neural_style.palette",

@@ -29,11 +29,17 @@ class Engine(Protocol):
         version: of the library.
         device: where it runs, such as ``cpu`` or ``cuda:1``; never ``auto``.
         threads: on the CPU; 0 means that the library decides.
+        precision: the promise that results keep: ``float32`` or ``fast``.
+        arithmetic: of most of the work, such as ``float32`` or ``bfloat16``.
+        bytes_per_pixel: what a picture takes on the device while it is styled, for each of its pixels.
     """
 
     name: str
     version: str
     device: str
+    precision: str
+    arithmetic: str
+    bytes_per_pixel: int
 
     @property
     def threads(self) -> int:
@@ -93,7 +99,7 @@ def open_engine(
 def _what_there_is() -> str:
     try:
         with garbage_kept():
-            from .torch_engine import available_devices
+            from ..devices import available_devices
     except ModuleNotFoundError:
         return "this machine has: cpu"
     return "this machine has: " + ", ".join(available_devices())

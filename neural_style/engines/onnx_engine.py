@@ -21,6 +21,8 @@ class OnnxEngine:
     """An ONNX model, loaded once; see `neural_style.engines.Engine`."""
 
     name = "onnxruntime"
+    precision = arithmetic = "float32"
+    bytes_per_pixel = 1600
 
     def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
         runtime = _onnxruntime()

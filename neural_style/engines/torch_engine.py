@@ -1,23 +1,31 @@
-"""The net in PyTorch, in float32 and nothing less, on CUDA, MPS or the CPU."""
+"""The net in PyTorch, on CUDA, MPS or the CPU: whole pictures, and any picture in bands."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..errors import DeviceError
+from ..banded_net import BandedNet
+from ..contract import DEFAULT_PRECISION
+from ..devices import arithmetic, memory_faults, resolve_device
+from ..errors import DeviceMemoryError
+from ..memory_plan import BandPlan, band_plan, whole_bytes_per_pixel
+from ..pixels import ArraySource, PixelSink, PixelSource, is_flat
 from ..reproducible import full_float32
 from ..transformer_net import TransformerNet
 from ..weights import load_network
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+# On the CPU a band and what is made of it fit into the processor's cache; a GPU wants as much at once as there is.
+_CPU_BAND_BYTES = 24 << 20
+_GPU_BAND_BYTES = 1 << 40
 
 
 class TorchEngine:
@@ -25,22 +33,37 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, model_path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        precision: str = DEFAULT_PRECISION,
+    ) -> None:
         self.device = resolve_device(device)
         with memory_faults(self.device, what="the model"):
-            self._set(load_network(model_path).to(self.device), threads=threads)
+            self._set(load_network(model_path).to(self.device), threads=threads, precision=precision)
 
     @classmethod
     def of_net(cls, net: TransformerNet, *, device: str) -> Self:
         """Run a net that is in memory, and on the device, already; it is not changed."""
         engine = cls.__new__(cls)
         engine.device = device
-        engine._set(net, threads=None)
+        engine._set(net, threads=None, precision=DEFAULT_PRECISION)
         return engine
 
-    def _set(self, net: TransformerNet, *, threads: int | None) -> None:
-        self._net, self._threads = net, threads or 0
+    def _set(self, net: TransformerNet, *, threads: int | None, precision: str) -> None:
+        self._threads = threads or 0
         self.version = str(torch.__version__)
+        front, rest = _dtypes(precision, torch.device(self.device))
+        self.arithmetic = str(rest).removeprefix("torch.")
+        self.precision = "float32" if rest == torch.float32 else "fast"
+        self._published = net
+        with torch.inference_mode():
+            self._net = BandedNet(net, front=front, rest=rest)
+        self._plain: BandedNet | None = None
+        self.bytes_per_pixel = whole_bytes_per_pixel(self._net.channels)
 
     @property
     def threads(self) -> int:
@@ -50,43 +73,91 @@ class TorchEngine:
     def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style one picture; see `neural_style.engines.Engine.run`."""
         height, width = rgb_255_13HW.shape[2:]
-        what = f"{width} x {height} pixels"
+        out_HW3 = np.empty((-(-height // 4) * 4, -(-width // 4) * 4, 3), np.float32)
+
+        def put(top: int, rows_HW3: Tensor) -> None:
+            torch.from_numpy(out_HW3[top : top + len(rows_HW3)]).copy_(rows_HW3)
+
+        plan = self._plan(height, width, memory_bytes=None)
+        assert plan is not None
+        self._style(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0)), put, plan)
+        return out_HW3.transpose(2, 0, 1)[np.newaxis]
+
+    def stream(
+        self,
+        source: PixelSource,
+        sink: PixelSink,
+        *,
+        memory_bytes: int | None,
+        folder: Path,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> BandPlan:
+        """Style one picture in a given memory, with the numbers that `run` gives.
+
+        Args:
+            source: At least 8 pixels a side.
+            sink: Gets the result.
+            memory_bytes: What may be taken on the device besides the net, about; None: no limit.
+            folder: For files that the memory does not hold.
+            on_progress: Is told what part is done, 0 to 1.
+
+        Returns:
+            What was kept where, and how tall the bands were.
+
+        Raises:
+            DeviceMemoryError: not even one row fits.
+            OutputError: the disk has not enough space.
+            EngineError: the output holds numbers that are not finite.
+        """
+        plan = self._plan(source.height, source.width, memory_bytes=memory_bytes)
+        if plan is None:
+            raise DeviceMemoryError(
+                f"{source.width} x {source.height} pixels: not even one band fits into {memory_bytes} bytes; "
+                "give more memory (--memory), or turn or shrink the picture"
+            )
+        self._style(source, lambda top, rows: sink.put(top, rows.cpu().numpy()), plan, folder, on_progress)
+        return plan
+
+    def _plan(self, height: int, width: int, *, memory_bytes: int | None) -> BandPlan | None:
+        wanted = _CPU_BAND_BYTES if self.device == "cpu" else _GPU_BAND_BYTES
+        return band_plan(
+            height, width, channels=self._net.channels, memory_bytes=memory_bytes, wanted_band_bytes=wanted
+        )
+
+    def _style(
+        self,
+        source: PixelSource,
+        put: Callable[[int, Tensor], None],
+        plan: BandPlan,
+        folder: Path | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        what = f"{source.width} x {source.height} pixels"
         with (
             torch.inference_mode(),
             full_float32(),
             _num_threads(self._threads),
             memory_faults(self.device, what=what),
         ):
-            styled: NDArray[np.float32] = self._net(torch.from_numpy(rgb_255_13HW).to(self.device)).cpu().numpy()
-        return styled
+            net = self._plain_net() if is_flat(source) else self._net
+            net.style(source, put, plan, folder=folder, on_progress=on_progress)
+
+    def _plain_net(self) -> BandedNet:
+        if self._plain is None:
+            self._plain = BandedNet(self._published, plain=True)
+        return self._plain
 
 
-def available_devices() -> list[str]:
-    """Name the devices of this machine, the best first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a driver that does not fit is a machine without CUDA, no more
-        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
-        if torch.backends.mps.is_available():
-            devices.append("mps")
-    return [*devices, "cpu"]
+def _dtypes(precision: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """Return the dtypes of the first two layers and of the others.
 
-
-def resolve_device(device: str) -> str:
-    """Turn ``auto``, ``accel`` or a device's name into the name of a device that is there.
-
-    Raises:
-        DeviceError: it is not there; the sentence says what is.
+    float16 has eight times bfloat16's exactness, so on CUDA it does for the first layers, too.
     """
-    there = available_devices()
-    if device == "auto":
-        return there[0]
-    if device == "accel" and there[0] != "cpu":
-        return there[0]
-    found = {"cuda": "cuda:0"}.get(device, device)
-    if found in there:
-        return found
-    wanted = "an accelerator (cuda or mps)" if device == "accel" else f"the device {device!r}"
-    raise DeviceError(f"{wanted} is not there; this machine has: {', '.join(there)}")
+    if precision == DEFAULT_PRECISION:
+        return torch.float32, torch.float32
+    if device.type == "cuda":
+        return torch.float16, torch.float16
+    return torch.float32, arithmetic("bf16", device)
 
 
 @contextmanager
@@ -100,29 +171,3 @@ def _num_threads(threads: int) -> Iterator[None]:
     finally:
         if threads:
             torch.set_num_threads(before)
-
-
-@contextmanager
-def memory_faults(device: str, *, what: str, remedy: str = "use --max-side") -> Iterator[None]:
-    """Say what did not fit where; every backend has its own error for it, most a plain RuntimeError.
-
-    Args:
-        device: where the block computes.
-        what: it computes.
-        remedy: what a user can do, besides taking another device.
-
-    Raises:
-        DeviceError: there was not enough memory.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as err:
-        if not isinstance(err, MemoryError) and not any(text in str(err).lower() for text in _OUT_OF_MEMORY):
-            raise
-        fault = DeviceError(f"{device} has not enough memory for {what}; {remedy}, or another device")
-        fault.__cause__ = err.with_traceback(None)  # whose frames would keep the tensors alive
-    else:
-        return
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    raise fault

@@ -14,11 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from neural_style.devices import available_devices, resolve_device
 from neural_style.engines import open_engine, torch_engine
 from neural_style.errors import DeviceError, EngineError, WeightsError
 from neural_style.stylize import Stylizer
 
-PICTURE = np.full((1, 3, 12, 16), 99, np.float32)
+PICTURE = np.random.default_rng(0).integers(0, 256, (1, 3, 12, 16)).astype(np.float32)
 TORCH_FREE = [
     "",
     ".images",
@@ -60,7 +61,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 )
 def test_devices_are_found(devices: Callable[..., None], machine: dict, asked: str, found: str) -> None:
     devices(**machine)
-    assert torch_engine.resolve_device(asked) == found
+    assert resolve_device(asked) == found
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,13 @@ def test_so_many_threads_as_asked_for_style_a_picture(
     torch.set_num_threads(2)
     engine = torch_engine.TorchEngine(small_weights, device="cpu", threads=asked)
     seen: list[int] = []
-    forward = engine._net.forward
+    style = engine._net.style
 
-    def watched(rgb: torch.Tensor) -> torch.Tensor:
+    def watched(*args: Any, **options: Any) -> None:
         seen.append(torch.get_num_threads())
-        return forward(rgb)
+        style(*args, **options)
 
-    monkeypatch.setattr(engine._net, "forward", watched)
+    monkeypatch.setattr(engine._net, "style", watched)
     engine.run(PICTURE)
     assert (seen, engine.threads, torch.get_num_threads()) == ([used], used, 2)
 
@@ -116,22 +117,21 @@ def test_so_many_threads_as_asked_for_style_a_picture(
 def test_the_net_runs_in_full_float32_and_leaves_torch_as_it_was(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    engine: Any = open_engine(small_weights, device="cpu")
+    engine: Any = open_engine(small_weights, device="cpu", engine="torch")
     seen = []
 
-    def watched(rgb: torch.Tensor) -> torch.Tensor:
+    def watched(*_: Any, **__: Any) -> None:
         seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
-        seen.append((torch.is_inference_mode_enabled(), rgb.dtype))
-        return rgb
+        seen.append(torch.is_inference_mode_enabled())
 
-    monkeypatch.setattr(engine, "_net", watched)
+    monkeypatch.setattr(engine._net, "style", watched)
     conv, matmul = torch.backends.cudnn.conv, torch.backends.cuda.matmul
     original = conv.fp32_precision, matmul.fp32_precision
     try:
         conv.fp32_precision = matmul.fp32_precision = setting
         before = conv.fp32_precision, matmul.fp32_precision
         engine.run(PICTURE)
-        assert seen == [("ieee", "ieee"), (True, torch.float32)]
+        assert seen == [("ieee", "ieee"), True]
         assert (conv.fp32_precision, matmul.fp32_precision) == before
     finally:
         conv.fp32_precision, matmul.fp32_precision = original
@@ -151,24 +151,24 @@ def test_the_net_runs_in_full_float32_and_leaves_torch_as_it_was(
 def test_too_little_memory_is_one_sentence(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    engine: Any = open_engine(small_weights, device="cpu")
+    engine: Any = open_engine(small_weights, device="cpu", engine="torch")
 
-    def fail(rgb: torch.Tensor) -> torch.Tensor:
+    def fail(*_: Any, **__: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(engine, "_net", fail)
+    monkeypatch.setattr(engine._net, "style", fail)
     with pytest.raises(DeviceError, match="cpu has not enough memory for 16 x 12 pixels; use --max-side") as caught:
         engine.run(PICTURE)
     assert caught.value.__cause__ is fault
 
 
 def test_a_defect_is_not_taken_for_too_little_memory(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine: Any = open_engine(small_weights, device="cpu")
+    engine: Any = open_engine(small_weights, device="cpu", engine="torch")
 
-    def fail(rgb: torch.Tensor) -> torch.Tensor:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(engine, "_net", fail)
+    monkeypatch.setattr(engine._net, "style", fail)
     with pytest.raises(RuntimeError, match="shape mismatch") as caught:
         engine.run(PICTURE)
     assert not isinstance(caught.value, DeviceError)
@@ -211,7 +211,7 @@ def test_modules_that_do_without_torch_import_none(module: str) -> None:
 
 
 def accelerator() -> str | None:
-    best = torch_engine.available_devices()[0]
+    best = available_devices()[0]
     return None if best == "cpu" else best
 
 

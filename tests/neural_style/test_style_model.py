@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from neural_style import perceptual, style_model
+from neural_style.devices import arithmetic
 from neural_style.errors import PictureError, SettingError
-from neural_style.style_model import StyleModel, arithmetic
+from neural_style.style_model import StyleModel
 from neural_style.train import DataModule, Trainer
 from neural_style.train_config import TrainConfig
 from neural_style.vgg import Vgg16, random_vgg16

@@ -140,15 +140,17 @@ def test_a_file_becomes_a_styled_file(
 ) -> None:
     stylizer = Stylizer(small_weights, device="cpu")
     styled = stylizer.style_file(make_picture(), tmp_path / "new" / "out.png")
-    assert np.array_equal(load_image(tmp_path / "new" / "out.png").rgb_HW3, styled.rgb_HW3)
-    assert np.array_equal(styled.rgb_HW3, stylizer.style(rgb_HW3))
-    assert styled.rgb_HW3.std() > 5
+    written = load_image(tmp_path / "new" / "out.png").rgb_HW3
+    assert np.array_equal(written, stylizer.style(rgb_HW3))
+    assert written.std() > 5
+    assert (styled.width, styled.height, styled.made_by) == (30, 20, stylizer.description())
 
 
 def test_a_file_is_shrunk_first_when_asked(small_weights: Path, make_picture: MakePicture, tmp_path: Path) -> None:
     stylizer = Stylizer(small_weights, device="cpu")
-    assert stylizer.style_file(make_picture(), tmp_path / "a.png", max_side=15).rgb_HW3.shape == (10, 15, 3)
-    assert stylizer.style_file(make_picture(), tmp_path / "b.png", scale=2).rgb_HW3.shape == (10, 15, 3)
+    for name, option in (("a.png", {"max_side": 15}), ("b.png", {"scale": 2})):
+        styled = stylizer.style_file(make_picture(), tmp_path / name, **option)
+        assert (styled.height, styled.width) == load_image(tmp_path / name).rgb_HW3.shape[:2] == (10, 15)
     with pytest.raises(PictureError, match="declares more than 599 pixels"):
         stylizer.style_file(make_picture(), tmp_path / "c.png", max_pixels=599)
 
@@ -178,11 +180,11 @@ def test_an_unwritable_folder_is_one_sentence(with_engine: Callable, make_pictur
 
 
 def test_the_description_is_ready_for_a_record(small_weights: Path) -> None:
-    stylizer = Stylizer(small_weights, device="cpu")
+    stylizer = Stylizer(small_weights, device="cpu", engine="torch")
     description = json.loads(json.dumps(stylizer.description()))
     assert description.pop("engine_version").startswith("2.")
     assert description.pop("threads") >= 1
-    assert description == {"engine": "torch", "precision": "float32", "device": "cpu"}
+    assert description == {"engine": "torch", "precision": "float32", "arithmetic": "float32", "device": "cpu"}
     assert (stylizer.engine_name, stylizer.device) == ("torch", "cpu")
 
 

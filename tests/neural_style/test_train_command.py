@@ -256,7 +256,7 @@ def test_what_cannot_be_learned_from_is_one_sentence(complaint, bad, tmp_path, m
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no route to host")
 
-    monkeypatch.setattr("neural_style.engines.torch_engine.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("neural_style.devices.available_devices", lambda: ["cpu"])
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.chdir(bad)

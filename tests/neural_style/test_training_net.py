@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from neural_style.training_net import TrainingNet, folded, unfolded
+from neural_style.folding import folded, unfolded
+from neural_style.training_net import TrainingNet
 from neural_style.transformer_net import TransformerNet
 
 SIZES = [(1, 32, 24), (2, 16, 28), (3, 8, 8)]

@@ -158,7 +158,7 @@ def test_a_large_dataset_is_not_fetched_in_vain(pictures, complaint, tmp_path, m
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no route to host")
 
-    monkeypatch.setattr("neural_style.engines.torch_engine.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("neural_style.devices.available_devices", lambda: ["cpu"])
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     for name in ("styles/text.png", "images/text.png"):
