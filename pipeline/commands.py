@@ -79,10 +79,21 @@ def _with_store(command: Command) -> Command:
         embedded_folder: Path | None,
         verbose: bool,
         device: str | None = None,
+        engine: str | None = None,
+        styling_precision: str | None = None,
+        memory: str | None = None,
         **rest: Any,
     ) -> int:
         log_to_stderr(verbose=verbose)
-        given = {"s3_root": s3_root, "local_root": local_root, "device": device, "offline": offline}
+        given = {
+            "s3_root": s3_root,
+            "local_root": local_root,
+            "device": device,
+            "engine": engine,
+            "precision": styling_precision,
+            "memory": memory,
+            "offline": offline,
+        }
         folder = (embedded_folder or DEFAULT_EMBEDDED_FOLDER) if embedded or embedded_folder is not None else None
         if folder is not None:
             _refuse_to_lose(command.__name__, publish=bool(rest.get("publish") or rest.get("published")))
@@ -138,7 +149,7 @@ def _settings_in_force(given: dict[str, Any], *, embedded_folder: Path | None) -
     default=DEFAULT_MAX_PIXELS,
     show_default=True,
     metavar="PIXELS",
-    help="Refuse a picture that declares more, before it is decoded.",
+    help="Refuse a picture that declares more, before it is decoded; one that is read in bands may have more.",
 )
 @click.option(
     "--quality",
@@ -148,6 +159,18 @@ def _settings_in_force(given: dict[str, Any], *, embedded_folder: Path | None) -
     help="Of JPEG and WebP results.",
 )
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
+@click.option("--engine", metavar="ENGINE", help="auto, torch, openvino or onnxruntime.  [default: auto]")
+@click.option(
+    "--precision",
+    "styling_precision",
+    metavar="PRECISION",
+    help="float32, or fast: close to it, in less time.  [default: float32]",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What a picture may take, as 2GiB; one that needs more is streamed.  [default: auto, half of what is free]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["in-process", "program"]),

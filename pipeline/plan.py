@@ -13,9 +13,11 @@ import luigi
 from csci_utils.copies import recorded, why_stale
 from csci_utils.s3 import ObjectInfo, each
 from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from pipeline import settings
 from pipeline.errors import PipelineError
+from pipeline.results import is_precise_enough, precision_in, sha256_in
 from pipeline.tasks.data import SAVED_MODELS
-from pipeline.tasks.publish import UploadStylized
+from pipeline.tasks.publish import Published, UploadStylized
 from pipeline.tasks.request import StyleRequest
 from pipeline.tasks.stylize import Stylize
 
@@ -168,9 +170,14 @@ def owner_of(task_id: str, steps: Sequence[Step]) -> Step | None:
 
 def _task(job: StyleJob, image: str | None, model: str | None, *, forced: str) -> Stylize:
     given = {name: value for name, value in {"image": image, "model": model}.items() if value is not None}
+    current = settings.current()
     try:
         return Stylize(
             **given,
+            device=current.device,
+            engine=current.engine,
+            precision=current.precision,
+            memory=current.memory,
             max_side=job.max_side,
             quality=job.quality,
             max_pixels=job.max_pixels,
@@ -183,6 +190,13 @@ def _task(job: StyleJob, image: str | None, model: str | None, *, forced: str) -
         ) from err
 
 
+def _is_replaced(task: Stylize, published: Published) -> bool:
+    """Whether a published result that holds is to be fetched in place of the one here, which holds as well."""
+    made = task.made()
+    is_worse = not is_precise_enough(published.precision, precision_in(made))
+    return published.sha256 != sha256_in(made) and not is_worse
+
+
 def _step(task: Stylize, found: dict[str, ObjectInfo | None], *, publish: bool) -> Step:
     looked = {name: (source, found[source.task_id]) for name, source in task.requires().items()}
     inputs = {name: info for name, (_, info) in looked.items() if info is not None}
@@ -193,7 +207,7 @@ def _step(task: Stylize, found: dict[str, ObjectInfo | None], *, publish: bool) 
     if upload is not None and not missing:
         published = upload.look_at_published(inputs)
         unpublished = published.reason
-        if unpublished is None and reason is None and published.sha256 != task.made_sha256():
+        if unpublished is None and reason is None and _is_replaced(task, published):
             reason = "others published other bytes, made from the same"  # as by two hosts at once: one result stands
     return Step(
         task=task, upload=upload, inputs=inputs, missing=missing, reason=reason, unpublished=unpublished

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,17 +24,17 @@ class Progress:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._bytes = multiprocessing.Value("q", 0)
-        self._pictures = multiprocessing.Value("q", 0)
+        self._pictures = multiprocessing.Value("d", 0)
 
     def add_bytes(self, num_bytes: int) -> None:
         """Count bytes that arrived; negative when a body is read anew."""
         with self._bytes:
             self._bytes.value += num_bytes
 
-    def add_picture(self) -> None:
-        """Count a finished picture."""
+    def add_pictures(self, number: float) -> None:
+        """Count pictures, or the part of one that is done since the last call."""
         with self._pictures:
-            self._pictures.value += 1
+            self._pictures.value += number
 
     @property
     def num_bytes(self) -> int:
@@ -42,9 +42,10 @@ class Progress:
         return int(self._bytes.value)
 
     @property
-    def num_pictures(self) -> int:
-        """Pictures counted so far."""
-        return int(self._pictures.value)
+    def num_pictures(self) -> float:
+        """Pictures counted so far, to a hundredth of one."""
+        number = round(self._pictures.value, 2)
+        return int(number) if number.is_integer() else number
 
 
 def add_bytes(num_bytes: int) -> None:
@@ -53,10 +54,27 @@ def add_bytes(num_bytes: int) -> None:
         _current.add_bytes(num_bytes)
 
 
-def add_picture() -> None:
-    """Count a finished picture on the bar of this run, if there is one."""
-    if _current is not None:
-        _current.add_picture()
+@contextmanager
+def one_picture() -> Iterator[Callable[[float], None]]:
+    """Count a picture on the bar of this run, if there is one, when the block has ended well.
+
+    Yields:
+        What takes the part of it that is done, 0 to 1, to show it before; it goes again if the block fails.
+    """
+    shown = 0.0
+
+    def reach(fraction: float) -> None:
+        nonlocal shown
+        if _current is not None:
+            _current.add_pictures(fraction - shown)
+        shown = fraction
+
+    try:
+        yield reach
+    except BaseException:
+        reach(0)
+        raise
+    reach(1)
 
 
 def is_shown() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from csci_utils.io import scratch_folder, sha256_of
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import S3Uri, get
-from neural_style.contract import ALGORITHM_VERSION, DEFAULT_PRECISION, DEFAULT_QUALITY
+from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, ENGINES, PRECISIONS
 from neural_style.errors import NeuralStyleError
 from pipeline import settings
 from pipeline.errors import InputChangedError, PipelineError
@@ -65,7 +65,7 @@ def _reproduce(made: Made) -> None:
         NotReproducedError: it comes out otherwise, or cannot be made as it was.
         InputChangedError: what it was made from is not there any more.
     """
-    _refuse_other_algorithm(made)
+    _refuse_unknown(made)
     with scratch_folder(settings.current().local_root) as folder:
         inputs = {role: _obtain(source, role=role, folder=folder) for role, source in made.sources.items()}
         again = folder / f"again{made.path.suffix}"
@@ -78,12 +78,14 @@ def _reproduce(made: Made) -> None:
             )
 
 
-def _refuse_other_algorithm(made: Made) -> None:
-    then = (made.parameters.algorithm, made.parameters.precision)
-    if then != (ALGORITHM_VERSION, DEFAULT_PRECISION):
+def _refuse_unknown(made: Made) -> None:
+    """Refuse what this version cannot make."""
+    then = made.parameters
+    if then.algorithm != ALGORITHM_VERSION or then.precision not in PRECISIONS:
         raise NotReproducedError(
-            f"{made.path}: made by algorithm {then[0]} in {then[1]}, which this version has no more "
-            f"(it has {ALGORITHM_VERSION} in {DEFAULT_PRECISION}); make it again, or install the version that made it"
+            f"{made.path}: made by algorithm {then.algorithm} in {then.precision}, which this version has not "
+            f"(it has {ALGORITHM_VERSION} in {' and '.join(PRECISIONS)}); make it again, or install the version that "
+            "made it"
         )
 
 
@@ -109,12 +111,16 @@ def _obtain(source: Source, *, role: str, folder: Path) -> Path:
 def _style(made: Made, inputs: dict[str, Path], again: Path) -> None:
     from neural_style.stylize import Stylizer
 
-    then = made.made_by
-    threads = then.get("threads")
+    then, current = made.made_by, settings.current()
+    threads, engine = then.get("threads"), then.get("engine")
     stylizer = Stylizer(
         inputs["model"],
         device=str(then.get("device", "cpu")),
         threads=threads if isinstance(threads, int) else None,
+        engine=engine if engine in ENGINES else ENGINES[0],
+        precision=made.parameters.precision,
+        memory_bytes=current.memory_bytes,
+        cache=current.model_cache,
     )
     _warn_of_others(made.path, then=then, now=stylizer.description())
     parameters = made.parameters
@@ -132,8 +138,8 @@ _NO_LIMIT = 2**40
 
 
 def _warn_of_others(path: Path, *, then: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in ("engine", "engine_version", "threads"):
-        if then.get(name) != now.get(name):
+    for name in ("engine", "engine_version", "precision", "arithmetic", "threads"):
+        if name in then and then[name] != now.get(name):
             logger.warning("%s: made with %s %s, now %s", path, name, then.get(name), now.get(name))
 
 

@@ -21,7 +21,7 @@ class Parameters:
     Attributes:
         max_side: Longest edge in pixels that the picture was shrunk to, or None.
         quality: Of the lossy format that the result has, 1 to 100; None for a lossless one.
-        precision: Of the arithmetic.
+        precision: Asked for, or, of what is made, kept: one of `neural_style.contract.PRECISIONS`.
         algorithm: `neural_style.contract.ALGORITHM_VERSION` that made the result.
     """
 
@@ -108,6 +108,23 @@ def reason_in_record(
     return _changed_input(record, inputs) or _changed_parameter(record, parameters)
 
 
+def is_precise_enough(found: object, wanted: object) -> bool:
+    """Whether a result of one precision does where another is asked for: what is made ``float32`` is ``fast``, too."""
+    return found == wanted or (found, wanted) == ("float32", "fast")
+
+
+def precision_in(record: Mapping[str, Any]) -> object:
+    """The precision that a record gives its result; None without one."""
+    parameters = record.get("parameters")
+    return parameters.get("precision") if isinstance(parameters, dict) else None
+
+
+def sha256_in(record: Mapping[str, Any]) -> object:
+    """The digest that a record gives its result; None without one."""
+    result = record.get("result")
+    return result.get("sha256") if isinstance(result, dict) else None
+
+
 def make_record(
     result: Path,
     *,
@@ -121,14 +138,15 @@ def make_record(
     Args:
         result: The file in its final place or about to be moved there.
         inputs: ``image`` and ``model``, with the digests of the bytes that were used.
-        parameters: What else changed the pixels.
-        made_by: Engine, device, threads: kept for the reader, never a reason to make a result again.
+        parameters: What else was asked for and changed the pixels.
+        made_by: `Stylizer.description`. Its precision is the result's, whichever was asked for; the rest is kept for
+            the reader, and never a reason to make a result again.
         forced: The token of a run that made everything again.
     """
     record = {
         "format": RECORD_FORMAT,
         "made_from": {name: asdict(source) for name, source in inputs.items()},
-        "parameters": asdict(parameters),
+        "parameters": asdict(parameters) | {"precision": made_by["precision"]},
         "made_by": dict(made_by),
         "result": {"sha256": sha256_of(result), "size_bytes": result.stat().st_size},
     }
@@ -180,7 +198,7 @@ def _changed_parameter(record: dict[str, Any], wanted: Parameters) -> str | None
     made_with = record.get("parameters")
     for name, value in asdict(wanted).items():
         found = made_with.get(name) if isinstance(made_with, dict) else None
-        if found != value:
+        if not (is_precise_enough(found, value) if name == "precision" else found == value):
             return f"{name} changed: {found} -> {value}"
     return None
 

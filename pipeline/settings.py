@@ -17,12 +17,14 @@ from typing import Any, get_type_hints
 
 from csci_utils import s3
 from csci_utils.s3 import S3Limits
+from neural_style.byte_size import AUTO, parse_memory
+from neural_style.contract import DEFAULT_PRECISION, ENGINES
+from pipeline.choices import CHECKS, one_of
 from pipeline.errors import NotConfiguredError
 
 _S3_ROOT = re.compile(r"s3://([a-z0-9][a-z0-9.\-_]*)(/(?!\.{1,2}(/|$))[^/\x00-\x1f]+)*", re.IGNORECASE)
 _BUCKET_CHARACTERS = range(3, 64)
 _LEAST_PART_BYTES = 5 * 1024 * 1024
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _YES_OR_NO = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 HOW_TO_CONFIGURE = (
@@ -39,6 +41,9 @@ class Settings:
         s3_root: ``s3://bucket/prefix`` without a slash at the end; empty when nothing is configured.
         local_root: Absolute path of the folder that mirrors the S3 root.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+        engine: One of `neural_style.contract.ENGINES`, for styling.
+        precision: One of `neural_style.contract.PRECISIONS`, for styling.
+        memory: What a picture may take while it is styled, as `neural_style.byte_size.parse_memory` reads it.
         offline: Whether local copies are taken as they are, without asking S3.
         s3_limits: How patient to be with the store.
         s3_addressing_style: How buckets are named in addresses: ``auto``, ``path`` or ``virtual``; empty leaves that to
@@ -51,6 +56,9 @@ class Settings:
     s3_root: str
     local_root: Path
     device: str
+    engine: str = ENGINES[0]
+    precision: str = DEFAULT_PRECISION
+    memory: str = AUTO
     offline: bool = False
     s3_limits: S3Limits = S3Limits()
     s3_addressing_style: str = ""
@@ -59,16 +67,28 @@ class Settings:
         """Check each field by itself; the message names it."""
         if self.s3_root:
             checked_s3_root(self.s3_root)
-        checked_device(self.device)
-        style = self.s3_addressing_style
-        if style and style not in s3.ADDRESSING_STYLES:
-            wanted = f"wants {', '.join(s3.ADDRESSING_STYLES[:-1])} or {s3.ADDRESSING_STYLES[-1]}, found {style!r}"
-            raise NotConfiguredError(f"s3_addressing_style {wanted}; correct {_origin('s3_addressing_style')}")
+        for name, check in CHECKS.items():
+            check(getattr(self, name))
+        if style := self.s3_addressing_style:
+            try:
+                one_of(s3.ADDRESSING_STYLES, name="s3_addressing_style", found=style)
+            except NotConfiguredError as err:
+                raise NotConfiguredError(f"{err}; correct {_origin('s3_addressing_style')}") from err
 
     @property
     def journal(self) -> Path:
         """Folder in which sends in parts are noted (`csci_utils.s3.put`)."""
         return self.local_root / ".uploads"
+
+    @property
+    def model_cache(self) -> Path:
+        """Folder in which engines keep models as they want them; it may be removed at any time."""
+        return self.local_root / ".cache" / "models"
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What a picture may take while it is styled; None for half of what is free."""
+        return parse_memory(self.memory)
 
     def required_s3_root(self) -> str:
         """The S3 root.
@@ -101,22 +121,14 @@ def checked_s3_root(s3_root: str) -> str:
     return root
 
 
-def checked_device(device: str) -> str:
-    """Return a device's name, if it is one.
-
-    Raises:
-        NotConfiguredError: it is not.
-    """
-    if not _DEVICE.fullmatch(device):
-        raise NotConfiguredError(f"device wants auto, cpu, cuda, cuda:1 or mps, found {device!r}")
-    return device
-
-
 def read_settings(
     *,
     s3_root: str | None = None,
     local_root: str | None = None,
     device: str | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    memory: str | None = None,
     offline: bool | None = None,
     s3_limits: S3Limits | None = None,
     dotenv: bool = True,
@@ -127,6 +139,9 @@ def read_settings(
         s3_root: From ``--s3-root``.
         local_root: From ``--local-root``.
         device: From ``--device``.
+        engine: From ``--engine``.
+        precision: From ``--precision``.
+        memory: From ``--memory``.
         offline: From ``--offline``.
         s3_limits: All limits of the store, from a caller that does not leave them to the user.
         dotenv: Whether ``.env`` of the working folder is read, into the environment, overriding nothing there.
@@ -143,7 +158,10 @@ def read_settings(
     return Settings(
         s3_root=root.rstrip("/"),
         local_root=_absolute(folder),
-        device=device if device is not None else _lookup("device", "auto"),
+        device=_checked("device", given=device, default="auto"),
+        engine=_checked("engine", given=engine, default=ENGINES[0]),
+        precision=_checked("precision", given=precision, default=DEFAULT_PRECISION),
+        memory=_checked("memory", given=memory, default=AUTO),
         offline=offline if offline is not None else _parsed("offline", _lookup("offline", "no"), bool),
         s3_limits=s3_limits or _s3_limits(),
         s3_addressing_style=_lookup("s3_addressing_style", "").lower(),
@@ -220,6 +238,15 @@ def _parsed(name: str, value: str, kind: type) -> Any:
         wanted = {bool: "yes or no", int: "a whole number", float: "a number"}[kind]
         raise NotConfiguredError(f"{name} wants {wanted}, found {value!r}; correct {_origin(name)}") from None
     return parsed
+
+
+def _checked(name: str, *, given: str | None, default: str) -> str:
+    """The value given on the command line, or the one found elsewhere; where it came from is named if it is wrong."""
+    value = given if given is not None else _lookup(name, default)
+    try:
+        return CHECKS[name](value)
+    except NotConfiguredError as err:
+        raise NotConfiguredError(f"{err}; correct {f'--{name}' if given is not None else _origin(name)}") from err
 
 
 def _lookup(name: str, default: str) -> str:

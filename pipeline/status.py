@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import ObjectInfo, S3Error, S3Uri, each, head
-from neural_style.contract import ALGORITHM_VERSION, DEFAULT_PRECISION
+from neural_style.contract import ALGORITHM_VERSION, DEFAULT_PRECISION, PRECISIONS
 from pipeline import settings
 from pipeline.plan import LOOKERS
 from pipeline.records import Made, NoResultError, find_file, read_made, stylized_folder
@@ -146,5 +146,6 @@ def _reason(made: Made, objects: Mapping[str, Looked]) -> str | None:
             lacking = "has no whole copy here" if settings.current().offline else "is gone"
             return f"{name} {lacking}: {source.uri}"
         inputs[name] = info
-    wanted = dataclasses.replace(made.parameters, algorithm=ALGORITHM_VERSION, precision=DEFAULT_PRECISION)
+    precision = made.parameters.precision if made.parameters.precision in PRECISIONS else DEFAULT_PRECISION
+    wanted = dataclasses.replace(made.parameters, algorithm=ALGORITHM_VERSION, precision=precision)
     return reason_to_make(made.path, inputs=inputs, parameters=wanted)

@@ -15,22 +15,30 @@ from typing import Any, NamedTuple
 
 from csci_utils.copies import push
 from csci_utils.io import atomic_path, record_path, write_record
+from csci_utils.lock import locked
 from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import DigestMismatchError, ObjectInfo, ObjectMissingError, S3Uri, get, head
 from pipeline import progress, settings
-from pipeline.results import reason_in_record
+from pipeline.results import precision_in, reason_in_record
 from pipeline.tasks.data import refuse_offline
 from pipeline.tasks.request import StyleRequest
-from pipeline.tasks.stylize import Stylize
+from pipeline.tasks.stylize import STYLED, Stylize
 
 logger = logging.getLogger(__name__)
 
 
 class Published(NamedTuple):
-    """What a look at a published result found: why it has to be sent (None: it holds), and the digest of its bytes."""
+    """What a look at a published result found.
+
+    Attributes:
+        reason: Why it has to be sent; None where it holds.
+        sha256: Of its bytes.
+        precision: As its record gives it.
+    """
 
     reason: str | None
-    sha256: str | None
+    sha256: str | None = None
+    precision: object = None
 
 
 class UploadStylized(StyleRequest):
@@ -74,25 +82,31 @@ class UploadStylized(StyleRequest):
         """
         published = head(self.uri)
         if published is None:
-            return Published("not published yet", None)
+            return Published("not published yet")
         record = self._published_record()
         if record is None:
             return Published("what is published has no record", published.sha256)
         if published.sha256 != record["result"]["sha256"]:
             return Published("what is published is not what its record describes", published.sha256)
         reason = reason_in_record(record, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
-        return Published(reason, published.sha256)
+        return Published(reason, published.sha256, precision_in(record))
 
     def run(self) -> None:
         """Make the result if this host has none that holds, then send it, and its record last."""
         made = self.stylize()
-        if not made.complete():
-            made.run()
-        self.say("publishing", percent=90)
+        with self.shown(made):
+            if not made.complete():
+                made.run()
+            self.say("publishing", percent=STYLED)
+            self._publish()
+            self.say("published", percent=100)
+
+    def _publish(self) -> None:
+        """Send the result, and the record of the very same: nobody replaces it here meanwhile, in another precision."""
         journal = settings.current().journal
-        for path, uri in ((self.local_result, self.uri), (record_path(self.local_result), self.record_uri)):
-            push(path, uri, replace=True, journal=journal)
-        self.say("published", percent=100)
+        with locked(self.local_result):
+            for path, uri in ((self.local_result, self.uri), (record_path(self.local_result), self.record_uri)):
+                push(path, uri, replace=True, journal=journal)
 
     def bring(self) -> None:
         """Fetch the published result and its record to where `Stylize` would have put them.
@@ -115,10 +129,9 @@ class UploadStylized(StyleRequest):
         logger.info("%s: fetched from %s, where it was published", self.local_result, self.uri)
 
     def stylize(self) -> Stylize:
-        """The task that makes the result, showing what it does as this one."""
+        """The task that makes the result, and says as this one where it lies."""
         made: Stylize = self.clone(Stylize)
-        for shown in ("set_status_message", "set_progress_percentage", "set_tracking_url"):
-            setattr(made, shown, getattr(self, shown))
+        made.set_tracking_url = self.set_tracking_url
         return made
 
     def _published_record(self) -> dict[str, Any] | None:

@@ -6,21 +6,23 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import luigi
 
 from csci_utils.io import read_record
+from csci_utils.luigi.page import ShownTask
 from csci_utils.luigi.run import ExplainedTask
 from csci_utils.s3 import ObjectInfo
 from neural_style.contract import (
     ALGORITHM_VERSION,
     DEFAULT_MAX_PIXELS,
-    DEFAULT_PRECISION,
     DEFAULT_QUALITY,
     LOSSY_SUFFIXES,
     result_suffix,
 )
 from pipeline import settings
+from pipeline.choices import CHECKS
 from pipeline.results import Parameters, reason_to_make, result_name
 from pipeline.tasks.data import (
     IMAGES,
@@ -38,15 +40,27 @@ PROGRAM = "program"
 STYLIZED = "stylized"
 
 
-class DeviceParameter(luigi.OptionalStrParameter):
-    """A device's name, or nothing."""
+class ChoiceParameter(luigi.OptionalStrParameter):
+    """One of `pipeline.choices`, or nothing: then the settings have it."""
+
+    def __init__(self, *, of: str, **kwargs: Any) -> None:
+        super().__init__(default=None, significant=False, **kwargs)
+        self._of = of
 
     def normalize(self, x: str | None) -> str | None:
         """Check the form; whether it is there is seen where the net is loaded."""
-        return settings.checked_device(x) if x else None
+        return CHECKS[self._of](x) if x else None
 
 
-class StyleRequest(ExplainedTask, RootedTask):
+class PrecisionParameter(luigi.Parameter):
+    """A precision. It changes the pixels, so that the settings' is part of a task's identity as well."""
+
+    def normalize(self, x: str) -> str:
+        """Check the name, and take the settings' where none is given."""
+        return CHECKS["precision"](x or settings.current().precision)
+
+
+class StyleRequest(ShownTask, ExplainedTask, RootedTask):
     """A picture, a model, and the parameters to style the one with the other; the base of tasks that see to it."""
 
     SHARED_RELATIVE_PATH = STYLIZED
@@ -59,15 +73,16 @@ class StyleRequest(ExplainedTask, RootedTask):
     quality = luigi.NumericalParameter(
         default=DEFAULT_QUALITY, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
     )
+    precision = PrecisionParameter(default="", description="float32 or fast [default: the settings']")
     max_pixels = luigi.IntParameter(
         default=DEFAULT_MAX_PIXELS, significant=False, description="refuse a picture that declares more"
     )
     mode = luigi.ChoiceParameter(
         choices=(IN_PROCESS, PROGRAM), default=IN_PROCESS, significant=False, description="where the net runs"
     )
-    device = DeviceParameter(
-        default=None, significant=False, description="auto, cpu, cuda, cuda:1 or mps [default: the settings']"
-    )
+    device = ChoiceParameter(of="device", description="auto, cpu, cuda, cuda:1 or mps [default: the settings']")
+    engine = ChoiceParameter(of="engine", description="auto, torch, openvino or onnxruntime [default: the settings']")
+    memory = ChoiceParameter(of="memory", description="what a picture may take, as 2GiB [default: the settings']")
     forced = luigi.Parameter(
         default="", significant=False, positional=False, description="a token: make it again in the run that has it"
     )
@@ -93,7 +108,8 @@ class StyleRequest(ExplainedTask, RootedTask):
     def resources(self) -> dict[str, int]:  # type: ignore[override]  # Luigi reads it, and never sets it
         """One GPU of this host, where one is used: two nets do not share it."""
         device = self.device_name
-        uses_gpu = device.startswith(("cuda", "mps")) or (device == "auto" and os.path.exists("/dev/nvidia0"))
+        may_use_gpu = device == "auto" and self.engine_name != "openvino" and os.path.exists("/dev/nvidia0")
+        uses_gpu = device.startswith(("cuda", "mps")) or may_use_gpu
         return {f"gpu-{socket.gethostname()}": 1} if uses_gpu else {}
 
     def look(self) -> dict[str, ObjectInfo]:
@@ -113,10 +129,9 @@ class StyleRequest(ExplainedTask, RootedTask):
         """
         return reason_to_make(self.local_result, inputs=inputs, parameters=self.wanted_parameters, forced=self.forced)
 
-    def made_sha256(self) -> str | None:
-        """The digest of the result on this host, as its record gives it; None without one."""
-        result = (read_record(self.local_result) or {}).get("result")
-        return result.get("sha256") if isinstance(result, dict) else None
+    def made(self) -> dict[str, Any]:
+        """The record of the result on this host; empty without one."""
+        return read_record(self.local_result) or {}
 
     def local_copies(self) -> dict[str, Path]:
         """Where the copies of ``image`` and ``model`` lie on this host."""
@@ -131,18 +146,22 @@ class StyleRequest(ExplainedTask, RootedTask):
         return self.device or settings.current().device
 
     @property
+    def engine_name(self) -> str:
+        """The engine asked for."""
+        return self.engine or settings.current().engine
+
+    @property
+    def memory_wanted(self) -> str:
+        """The memory asked for, as a text."""
+        return self.memory or settings.current().memory
+
+    @property
     def wanted_parameters(self) -> Parameters:
         """What changes the pixels, besides the picture and the model."""
         lossy = self.local_result.suffix.lower() in LOSSY_SUFFIXES
         return Parameters(
             max_side=self.max_side,
             quality=self.quality if lossy else None,
-            precision=DEFAULT_PRECISION,
+            precision=self.precision,
             algorithm=ALGORITHM_VERSION,
         )
-
-    def say(self, message: str, *, percent: int) -> None:
-        """Show on Luigi's page what this task is doing; Luigi sets both while it runs the task, and only then."""
-        if self.set_status_message is not None and self.set_progress_percentage is not None:
-            self.set_status_message(message)
-            self.set_progress_percentage(percent)

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,10 @@ from csci_utils.copies import CopyRecord, fetch
 from csci_utils.io import scratch_folder, sha256_of, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
+from neural_style.byte_size import parse_memory
 from pipeline import progress, settings
 from pipeline.errors import InputChangedError, ProgramFailedError, Terminated
-from pipeline.results import Source, make_record
+from pipeline.results import Source, is_precise_enough, make_record, precision_in
 from pipeline.tasks.request import PROGRAM, StyleRequest
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # A run styles picture after picture and rarely alternates between more nets than this.
 LOADED_MODELS = 4
+# How far a result is when the net begins and ends, percent.
+STYLING, STYLED = 20, 90
 # The error line of `python -m neural_style`.
 PROGRAM_ERROR = "neural_style: error: "
 
@@ -37,7 +42,8 @@ class Stylize(StyleRequest, ExternalProgramTask):
     """Style a picture with a model.
 
     The result is complete while it is the file that its record describes, and the record names the picture and the
-    model as S3 holds them now, and the same parameters. Where it is made (mode, device) is no part of that.
+    model as S3 holds them now, and the same parameters, or a better precision. Where and by what it is made (mode,
+    device, engine, memory) is no part of that.
     """
 
     def output(self) -> SuffixPreservingLocalTarget:
@@ -57,20 +63,25 @@ class Stylize(StyleRequest, ExternalProgramTask):
 
     def run(self) -> None:
         """Fetch, style, check, publish, record; of several processes that want the same result one makes it."""
-        with locked(self.local_result) as waited:
-            if not (waited and self.complete()):
-                self._make()
-        self.say("done", percent=100)
-        if self.set_tracking_url is not None:
-            self.set_tracking_url(Path(self.output().path).as_uri())
-        progress.add_picture()
+        with self.shown(), progress.one_picture() as reach:
+            with locked(self.local_result) as waited:
+                if not ((waited or self._is_maybe_better()) and self.complete()):
+                    self._make(reach)
+            self.say("done", percent=100)
+            if self.set_tracking_url is not None:
+                self.set_tracking_url(Path(self.output().path).as_uri())
 
-    def _make(self) -> None:
+    def _is_maybe_better(self) -> bool:
+        """Whether a task of this run may have made the same file meanwhile, in a precision that does for this one."""
+        made = precision_in(self.made())
+        return made != self.precision and is_precise_enough(made, self.precision)
+
+    def _make(self, reach: Callable[[float], None]) -> None:
         self.say("fetching the picture and the model", percent=0)
         copies = {name: self._fetch(name, path) for name, path in self.local_copies().items()}
-        self.say("styling", percent=20)
+        self.say("styling", percent=STYLING)
         with self.output().temporary_path() as scratch:
-            made_by = self._style(copies["model"], Path(scratch))
+            made_by = self._style(copies["model"], Path(scratch), on_progress=self._shown_seldom(reach))
             for name, path in self.local_copies().items():
                 _refuse_another(path, copies[name])
             sources = {name: _source(copy) for name, copy in copies.items()}
@@ -90,14 +101,40 @@ class Stylize(StyleRequest, ExternalProgramTask):
     def _fetch(self, name: str, path: Path) -> CopyRecord:
         return fetch(self.input()[name].uri, path, on_bytes=progress.add_bytes, offline=settings.current().offline)
 
-    def _style(self, model: CopyRecord, scratch: Path) -> dict[str, Any]:
+    def _shown_seldom(self, reach: Callable[[float], None]) -> Callable[[float], None]:
+        """Show how far the net is; most calls cost no more than a look at the clock."""
+        next_s = 0.0
+
+        def on_progress(fraction: float) -> None:
+            nonlocal next_s
+            if time.monotonic() >= next_s:
+                next_s = time.monotonic() + progress.REFRESH_S
+                reach(fraction)
+                self.say(f"styling: {fraction:.0%}", percent=round(STYLING + (STYLED - STYLING) * fraction))
+
+        return on_progress
+
+    def _style(self, model: CopyRecord, scratch: Path, *, on_progress: Callable[[float], None]) -> dict[str, Any]:
         """Write the styled picture to `scratch` and say what made it."""
         if self.mode == PROGRAM:
             return self._style_in_program(scratch)
         here = self.local_copies()
-        stylizer = _loaded(str(here["model"]), model.sha256, self.device_name)
+        stylizer = _loaded(
+            str(here["model"]),
+            model.sha256,
+            device=self.device_name,
+            engine=self.engine_name,
+            precision=self.precision,
+            memory_bytes=parse_memory(self.memory_wanted),
+            cache=settings.current().model_cache,
+        )
         stylizer.style_file(
-            here["image"], scratch, max_side=self.max_side, max_pixels=self.max_pixels, quality=self.quality
+            here["image"],
+            scratch,
+            max_side=self.max_side,
+            max_pixels=self.max_pixels,
+            quality=self.quality,
+            on_progress=on_progress,
         )
         return stylizer.description()
 
@@ -110,6 +147,10 @@ class Stylize(StyleRequest, ExternalProgramTask):
                 "model": here["model"],
                 "output-image": scratch,
                 "device": self.device_name,
+                "engine": self.engine_name,
+                "precision": self.precision,
+                "memory": self.memory_wanted,
+                "cache": settings.current().model_cache,
                 "max-side": self.max_side,
                 "max-pixels": self.max_pixels,
                 "quality": self.quality,
@@ -131,15 +172,20 @@ class Stylize(StyleRequest, ExternalProgramTask):
 
 
 @functools.lru_cache(maxsize=LOADED_MODELS)
-def _loaded(model: str, sha256: str, device: str) -> Stylizer:
+def _loaded(model: str, sha256: str, **options: Any) -> Stylizer:
     """The net of a model file, read once a process as long as its bytes are the same.
+
+    Args:
+        model: Its path.
+        sha256: Of the bytes that were fetched.
+        options: Of `Stylizer`.
 
     Raises:
         InputChangedError: the file's bytes are others than those that were fetched; the net is not kept.
     """
     from neural_style.stylize import Stylizer
 
-    stylizer = Stylizer(model, device=device)
+    stylizer = Stylizer(model, **options)
     if sha256_of(model) != sha256:
         raise _replaced(Path(model), sha256)
     return stylizer

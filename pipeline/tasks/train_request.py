@@ -24,7 +24,7 @@ from pipeline.names import NewModelParameter, OptionalNameParameter
 from pipeline.results import Source
 from pipeline.tasks.data import SAVED_MODELS, StyleImage, style_parameter
 from pipeline.tasks.dataset import Dataset, dataset_parameter
-from pipeline.tasks.request import DeviceParameter
+from pipeline.tasks.request import ChoiceParameter
 from pipeline.tasks.roots import RootedTask
 
 RECORD_FORMAT = 1
@@ -75,7 +75,7 @@ class TrainRequest(ShownTask, ExplainedTask, RootedTask):
     precision = luigi.ChoiceParameter(choices=("float32", "bf16"), default="float32", description="of the arithmetic")
     crop = luigi.OptionalChoiceParameter(choices=("center", "random"), default=None, description="of the pictures")
 
-    device = DeviceParameter(default=None, significant=False, description="auto, cpu, cuda or mps")
+    device = ChoiceParameter(of="device", description="auto, cpu, cuda or mps")
     threads = _number(int, "of the arithmetic on the CPU", least=1, significant=False)
     loaders = _number(int, "threads that decode pictures", significant=False)
     compiled = luigi.BoolParameter(significant=False, description="let torch.compile fuse what it can")

@@ -255,7 +255,7 @@ def test_the_recorded_threads_are_used(bucket, run, monkeypatch):
 
     monkeypatch.setattr(stylize, "open_engine", noting)
     run("reproduce", RESULT)
-    assert asked == [{"device": "cpu", "threads": 3}]
+    assert [(each["device"], each["threads"]) for each in asked] == [("cpu", 3)]
 
 
 @pytest.mark.parametrize(

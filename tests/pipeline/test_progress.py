@@ -23,7 +23,8 @@ def test_two_bars_are_shown_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress.shown(total_bytes=2048, total_pictures=2):
         progress.add_bytes(2048)
-        progress.add_picture()
+        with progress.one_picture():
+            pass
     shown = terminal.getvalue()
     assert re.search(r"fetched: 100%.* 2\.00k/2\.00k", shown)
     assert re.search(r"styled:  50%.* 1/2", shown)
@@ -38,13 +39,48 @@ def test_bytes_that_come_again_are_counted_once(monkeypatch):
         assert progress._current.num_bytes == 10
 
 
+def add_one() -> None:
+    with progress.one_picture() as reach:
+        reach(0.3)
+
+
+def test_a_picture_is_counted_in_parts_and_then_whole(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.shown(total_bytes=0, total_pictures=2):
+        counted = progress._current
+        assert counted is not None
+        for expected in (0.43, 1.43):
+            with progress.one_picture() as reach:
+                for fraction in (0.1, 0.4301):
+                    reach(fraction)
+                assert counted.num_pictures == expected
+        assert str(counted.num_pictures) == "2"
+
+
+@pytest.mark.parametrize("fault", [ValueError("no"), KeyboardInterrupt("stop")], ids=["error", "ctrl-c"])
+def test_a_picture_that_fails_is_not_counted(monkeypatch, fault):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    def fail() -> None:
+        with progress.one_picture() as reach:
+            reach(0.5)
+            raise fault
+
+    with progress.shown(total_bytes=0, total_pictures=2):
+        counted = progress._current
+        assert counted is not None
+        with pytest.raises(type(fault), match=str(fault)):
+            fail()
+        assert counted.num_pictures == 0
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forked_workers_add_to_the_bars_of_their_parent(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     counted = progress.Progress()
     monkeypatch.setattr(progress, "_current", counted)
-    workers = [multiprocessing.get_context("fork").Process(target=progress.add_picture) for _ in range(3)]
+    workers = [multiprocessing.get_context("fork").Process(target=add_one) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -65,7 +101,8 @@ def test_a_forked_worker_writes_plain_lines(monkeypatch):
 def test_nothing_is_shown_where_there_is_no_terminal(capsys):
     with progress.shown(total_bytes=2048, total_pictures=2):
         progress.add_bytes(2048)
-        progress.add_picture()
+        with progress.one_picture() as reach:
+            reach(0.5)
     assert capsys.readouterr() == ("", "")
 
 

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from csci_utils.io import write_record
+from csci_utils.io import read_record, write_record
 from csci_utils.s3 import ObjectInfo, S3Uri
-from pipeline.results import Parameters, Source, make_record, reason_to_make, result_name
+from pipeline.results import (
+    Parameters,
+    Source,
+    make_record,
+    precision_in,
+    reason_to_make,
+    result_name,
+    sha256_in,
+)
 
 IMAGE = S3Uri.parse("s3://bucket/p/images/cat.jpg")
 MODEL = S3Uri.parse("s3://bucket/p/saved_models/mosaic.pth")
 PARAMETERS = Parameters(max_side=None, quality=95, precision="float32", algorithm=1)
+TORCH = {"engine": "torch", "precision": "float32"}
 
 
 def source(info: ObjectInfo, sha256: str) -> Source:
@@ -27,7 +36,7 @@ def result(tmp_path, inputs):
     path = tmp_path / "cat.jpg"
     path.write_bytes(b"styled")
     sources = {name: source(info, info.sha256) for name, info in inputs.items()}
-    write_record(path, make_record(path, inputs=sources, parameters=PARAMETERS, made_by={"engine": "torch"}))
+    write_record(path, make_record(path, inputs=sources, parameters=PARAMETERS, made_by=TORCH))
     return path
 
 
@@ -85,13 +94,43 @@ def test_an_object_without_digest_is_compared_by_etag(result, inputs):
     [
         ({"max_side": 500}, "max_side changed: None -> 500"),
         ({"quality": 75}, "quality changed: 95 -> 75"),
-        ({"precision": "fast"}, "precision changed: float32 -> fast"),
         ({"algorithm": 2}, "algorithm changed: 1 -> 2"),
     ],
     ids=str,
 )
 def test_a_changed_parameter_is_named(result, inputs, change, reason):
     assert reason_to_make(result, inputs=inputs, parameters=replace(PARAMETERS, **change)) == reason
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "reason"),
+    [
+        ("float32", "float32", None),
+        ("float32", "fast", None),
+        ("fast", "fast", None),
+        ("fast", "float32", "precision changed: fast -> float32"),
+        ("bf16", "float32", "precision changed: bf16 -> float32"),
+        ("bf16", "fast", "precision changed: bf16 -> fast"),
+        (None, "fast", "precision changed: None -> fast"),
+    ],
+)
+def test_a_better_precision_does_and_a_lesser_one_is_named(result, inputs, made, wanted, reason):
+    record = read_record(result)
+    write_record(result, record | {"parameters": record["parameters"] | {"precision": made}})
+    assert reason_to_make(result, inputs=inputs, parameters=replace(PARAMETERS, precision=wanted)) == reason
+
+
+@pytest.mark.parametrize(("wanted", "made"), [("fast", "float32"), ("fast", "fast"), ("float32", "float32")])
+def test_a_record_holds_the_precision_that_was_made(result, wanted, made):
+    parameters = replace(PARAMETERS, precision=wanted)
+    record = make_record(result, inputs={}, parameters=parameters, made_by={"precision": made})
+    assert record["parameters"] == asdict(replace(PARAMETERS, precision=made))
+    assert precision_in(record) == made
+
+
+@pytest.mark.parametrize("record", [{}, {"parameters": None}, {"parameters": []}, {"result": 3}], ids=str)
+def test_a_record_of_another_shape_has_neither_precision_nor_digest(record):
+    assert (precision_in(record), sha256_in(record)) == (None, None)
 
 
 @pytest.mark.parametrize("content", [b"styleD", b"", b"styled and more"], ids=repr)
@@ -109,7 +148,7 @@ NOWHERE = HALF | {"sha256": "a", "uri": "nowhere"}
 )
 def test_a_record_of_another_shape_is_no_record(result, inputs, broken):
     sources = {name: source(info, info.sha256) for name, info in inputs.items()}
-    record = make_record(result, inputs=sources, parameters=PARAMETERS, made_by={})
+    record = make_record(result, inputs=sources, parameters=PARAMETERS, made_by=TORCH)
     write_record(result, record | {"made_from": broken})
     assert "does not say which image" in str(reason_to_make(result, inputs=inputs, parameters=PARAMETERS))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -90,6 +91,60 @@ def test_an_s3_root_of_another_form_is_refused(root):
 def test_a_device_of_another_form_is_refused(device):
     with pytest.raises(NotConfiguredError, match="device wants auto, cpu, cuda"):
         read_settings(device=device)
+
+
+STYLING = {
+    "engine": ("openvino", "vulkan", "engine wants auto, torch, openvino or onnxruntime, found 'vulkan'"),
+    "precision": ("fast", "bf16", "precision wants float32 or fast, found 'bf16'"),
+    "memory": ("2GiB", "1MiB", "memory wants at least 64MiB, found '1MiB'"),
+}
+"""What a setting may be, what it may not, and what is said then."""
+
+
+@pytest.mark.parametrize("name", STYLING)
+def test_how_a_picture_is_styled_comes_from_the_same_places_in_the_same_order(tmp_path, monkeypatch, name):
+    from luigi.configuration import get_config
+
+    value, variable = STYLING[name][0], f"PIPELINE_{name.upper()}"
+    other = getattr(settings.Settings(s3_root="", local_root=tmp_path, device="cpu"), name)
+    monkeypatch.chdir(tmp_path)
+    assert getattr(read_settings(), name) == other
+    in_cfg = {name: value}
+    monkeypatch.setattr(get_config(), "get", lambda _, option, default: in_cfg.get(option, default))
+    assert getattr(read_settings(), name) == value
+    monkeypatch.setenv(variable, "")  # so that monkeypatch puts the variable back
+    monkeypatch.delenv(variable)
+    (tmp_path / ".env").write_text(f"{variable}={other}\n")
+    assert getattr(read_settings(), name) == other
+    monkeypatch.setenv(variable, value)
+    assert getattr(read_settings(), name) == value
+    assert getattr(read_settings(**{name: other}), name) == other
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [(name, *wrong) for name, (_, *wrong) in STYLING.items()])
+def test_a_wrong_value_is_one_sentence_that_says_where_it_stands(tmp_path, monkeypatch, name, value, said):
+    from luigi.configuration import get_config
+
+    places = {}
+    with pytest.raises(NotConfiguredError) as of_option:
+        read_settings(**{name: value})
+    places[f"--{name}"] = of_option
+    monkeypatch.setattr(get_config(), "get", lambda _, option, default: {name: value}.get(option, default))
+    with pytest.raises(NotConfiguredError) as of_cfg:
+        read_settings(dotenv=False)
+    places[f"{name} in luigi.cfg's section [pipeline]"] = of_cfg
+    monkeypatch.setenv(f"PIPELINE_{name.upper()}", value)
+    with pytest.raises(NotConfiguredError) as of_environment:
+        read_settings(dotenv=False)
+    places[f"PIPELINE_{name.upper()}"] = of_environment
+    assert [str(error.value) for error in places.values()] == [f"{said}; correct {place}" for place in places]
+    with pytest.raises(NotConfiguredError, match=re.escape(said)):
+        settings.Settings(s3_root="", local_root=tmp_path, device="cpu", **{name: value})
+
+
+@pytest.mark.parametrize(("text", "memory_bytes"), [("auto", None), ("1.5GiB", 1_610_612_736)])
+def test_memory_is_a_number_of_bytes_or_left_to_the_program(text, memory_bytes):
+    assert read_settings(memory=text).memory_bytes == memory_bytes
 
 
 def test_settings_in_use_end_with_their_block():
