@@ -143,7 +143,7 @@ def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
 
         refuse_without_exporter()
     with ProgressBar() as bar:
-        stylizer.style_file(
+        styled = stylizer.style_file(
             args.content_image,
             args.output_image,
             max_side=args.max_side,
@@ -158,7 +158,7 @@ def _eval(args: argparse.Namespace, warnings: list[str]) -> None:
         export_onnx(args.model, args.export_onnx)
         log.info("wrote the model to %s", one_line(args.export_onnx))
     if args.report is not None:
-        _write_report(args.report, {"made_by": stylizer.description(), "warnings": warnings})
+        _write_report(args.report, {"made_by": styled.made_by, "warnings": warnings})
     print_path(args.output_image)
 
 

@@ -135,6 +135,13 @@ def _settings_in_force(given: dict[str, Any], *, embedded_folder: Path | None) -
         yield
 
 
+_memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What a picture may take, as 2GiB; one that needs more is streamed.  [default: auto, half of what is free]",
+)
+
+
 @cli.command(DEFAULT_COMMAND)
 @click.option(
     "-i", "--image", "images", multiple=True, metavar="NAME", help="Picture below images/ in S3; may be repeated."
@@ -166,11 +173,7 @@ def _settings_in_force(given: dict[str, Any], *, embedded_folder: Path | None) -
     metavar="PRECISION",
     help="float32, or fast: close to it, in less time.  [default: float32]",
 )
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="What a picture may take, as 2GiB; one that needs more is streamed.  [default: auto, half of what is free]",
-)
+@_memory_option
 @click.option(
     "--mode",
     type=click.Choice(["in-process", "program"]),
@@ -226,6 +229,7 @@ def status(*, results: tuple[str, ...]) -> int:
 
 @cli.command()
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@_memory_option
 @_with_store
 def reproduce(*, results: tuple[str, ...]) -> int:
     """Make results again from their records, as they were made, and compare: nothing is changed."""

@@ -25,7 +25,7 @@ class Made:
         path: Of the result.
         sources: What it was made from: ``image`` and ``model``.
         parameters: What else changed its pixels.
-        made_by: Engine, device, threads.
+        made_by: Engine, precision, arithmetic, device, threads, and the bands of a picture that was made in bands.
         sha256: Of the file that was made.
         record: All of it.
     """

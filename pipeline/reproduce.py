@@ -10,8 +10,8 @@ from typing import Any
 from csci_utils.io import scratch_folder, sha256_of
 from csci_utils.luigi.failure import ExitStatus, describe_failure
 from csci_utils.s3 import S3Uri, get
-from neural_style.contract import ALGORITHM_VERSION, DEFAULT_QUALITY, ENGINES, PRECISIONS
-from neural_style.errors import NeuralStyleError
+from neural_style.contract import ALGORITHM_VERSION, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY, ENGINES, PRECISIONS
+from neural_style.errors import NeuralStyleError, PictureTooLargeError
 from pipeline import settings
 from pipeline.errors import InputChangedError, PipelineError
 from pipeline.records import Made, find_file, read_made
@@ -122,15 +122,15 @@ def _style(made: Made, inputs: dict[str, Path], again: Path) -> None:
         memory_bytes=current.memory_bytes,
         cache=current.model_cache,
     )
-    _warn_of_others(made.path, then=then, now=stylizer.description())
     parameters = made.parameters
-    stylizer.style_file(
+    styled = stylizer.style_file(
         inputs["image"],
         again,
         max_side=parameters.max_side,
         quality=parameters.quality if parameters.quality is not None else DEFAULT_QUALITY,
         max_pixels=_NO_LIMIT,
     )
+    _warn_of_others(made.path, then=then, now=styled.made_by)
 
 
 _NO_LIMIT = 2**40
@@ -138,8 +138,9 @@ _NO_LIMIT = 2**40
 
 
 def _warn_of_others(path: Path, *, then: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in ("engine", "engine_version", "precision", "arithmetic", "threads"):
-        if name in then and then[name] != now.get(name):
+    for name in ("engine", "engine_version", "precision", "arithmetic", "threads", "bands"):
+        is_known = name in then or name == "bands"  # records of old know no arithmetic
+        if is_known and then.get(name) != now.get(name):
             logger.warning("%s: made with %s %s, now %s", path, name, then.get(name), now.get(name))
 
 
@@ -149,4 +150,7 @@ def _compared(made: Made, again: Path) -> str:
 
     if sha256_of(made.path) != made.sha256:
         return "the file here is not the one that was made, so they cannot be compared"
-    return str(difference(made.path, again, max_pixels=_NO_LIMIT))
+    try:
+        return str(difference(made.path, again, max_pixels=DEFAULT_MAX_PIXELS))
+    except PictureTooLargeError:
+        return "they are too large to be compared here"

@@ -139,8 +139,8 @@ def make_record(
         result: The file in its final place or about to be moved there.
         inputs: ``image`` and ``model``, with the digests of the bytes that were used.
         parameters: What else was asked for and changed the pixels.
-        made_by: `Stylizer.description`. Its precision is the result's, whichever was asked for; the rest is kept for
-            the reader, and never a reason to make a result again.
+        made_by: `neural_style.stylize.Styled.made_by`. Its precision is the result's, whichever was asked for; the rest
+            is kept for the reader, and never a reason to make a result again.
         forced: The token of a run that made everything again.
     """
     record = {

@@ -128,7 +128,7 @@ class Stylize(StyleRequest, ExternalProgramTask):
             memory_bytes=parse_memory(self.memory_wanted),
             cache=settings.current().model_cache,
         )
-        stylizer.style_file(
+        styled = stylizer.style_file(
             here["image"],
             scratch,
             max_side=self.max_side,
@@ -136,7 +136,7 @@ class Stylize(StyleRequest, ExternalProgramTask):
             quality=self.quality,
             on_progress=on_progress,
         )
-        return stylizer.description()
+        return styled.made_by
 
     def _style_in_program(self, scratch: Path) -> dict[str, Any]:
         here = self.local_copies()

@@ -22,6 +22,7 @@ from csci_utils.luigi import page
 from csci_utils.luigi.run import ExitStatus, build
 from neural_style import stylize as neural_stylize
 from neural_style.errors import EngineError
+from neural_style.stylize import Styled
 from pipeline import progress, settings
 from pipeline.tasks import Stylize, UploadStylized
 from pipeline.tasks import stylize as stylize_task
@@ -41,6 +42,7 @@ class Net:
         styles: What each picture was asked for with.
         has_fast: Whether it can do what is asked for as ``fast``.
         fractions: How far it says it is.
+        others: What else it says of a picture that it has made.
         fault: What it raises instead of loading.
         takes_s: How long a picture takes.
     """
@@ -49,6 +51,7 @@ class Net:
     styles: list[dict[str, Any]]
     has_fast: bool
     fractions: tuple[float, ...]
+    others: dict[str, Any]
     fault: Exception | None
     takes_s: float
 
@@ -58,23 +61,24 @@ class Net:
         self.loads.append(options)
         self._precision = options["precision"] if self.has_fast else "float32"
 
-    def style_file(self, content: Path, output: Path, *, on_progress: Any = None, **options: Any) -> None:
+    def style_file(self, content: Path, output: Path, *, on_progress: Any = None, **options: Any) -> Styled:
         self.styles.append(options)
         for fraction in self.fractions:
             on_progress(fraction)
         time.sleep(self.takes_s)
         Path(output).write_bytes(encoded_picture("x.jpg", seed=len(self._precision)))
+        return Styled(width=32, height=24, made_by=self.made_by())
 
-    def description(self) -> dict[str, Any]:
+    def made_by(self) -> dict[str, Any]:
         arithmetic = {"float32": "float32", "fast": "bfloat16"}[self._precision]
         made_by = {"engine": "torch", "engine_version": "1", "device": "cpu", "threads": 1}
-        return made_by | {"precision": self._precision, "arithmetic": arithmetic}
+        return made_by | {"precision": self._precision, "arithmetic": arithmetic, **self.others}
 
 
 @pytest.fixture
 def net(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Net]]:
     """Every net of the test is a stand-in, a new class of it, so that no test meets what another noted."""
-    state = {"loads": [], "styles": [], "has_fast": True, "fractions": (), "fault": None, "takes_s": 0.0}
+    state = {"loads": [], "styles": [], "has_fast": True, "fractions": (), "fault": None, "takes_s": 0.0, "others": {}}
     made = type("Net", (Net,), state)
     monkeypatch.setattr(neural_stylize, "Stylizer", made)
     stylize_task._loaded.cache_clear()
@@ -214,6 +218,16 @@ def test_what_is_asked_for_as_fast_and_made_in_float32_is_float32(inputs, run, n
     assert run(*STYLE)[2] == UP_TO_DATE
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["in-process", "program"])
+def test_a_small_picture_is_float32_whatever_is_asked_for(bucket, run, mode):
+    """By the net itself."""
+    assert run(*STYLE, "--precision", "fast", "--mode", mode)[0] == 0
+    assert precision_of(bucket) == "float32"
+    assert run(*STYLE)[2] == UP_TO_DATE
+    assert run("reproduce", RESULT)[0] == 0
+
+
 @pytest.mark.parametrize(
     "change", [{"engine": "openvino"}, {"device": "mps"}, {"threads": 7}, {"arithmetic": "float16"}], ids=str
 )
@@ -337,6 +351,25 @@ def test_what_reproduces_otherwise_says_what_is_different(inputs, run, net):
     assert "made again it differs: largest difference" in err[-1]
 
 
+def test_pictures_that_do_not_fit_are_not_compared(inputs, run, net, monkeypatch):
+    run(*STYLE, "--precision", "fast")
+    net.has_fast = False
+    monkeypatch.setattr("pipeline.reproduce.DEFAULT_MAX_PIXELS", 100)
+    status, _, err = run("reproduce", RESULT)
+    assert status == 30
+    assert "made again it differs: they are too large to be compared here; recorded sha256 " in err[-1]
+
+
+def test_a_picture_that_was_made_in_bands_is_told_from_one_that_was_not(inputs, run, net):
+    net.others = {"bands": {"kept": "half size", "rows": 64}}
+    run(*STYLE)
+    assert run("reproduce", RESULT)[2][0].startswith("style-pipeline: reproduced")
+    net.others = {}
+    status, _, err = run("reproduce", RESULT, "--memory", "2GiB")
+    assert (status, net.loads[-1]["memory_bytes"]) == (0, 2 * 1024**3)
+    assert err[0].endswith("made with bands {'kept': 'half size', 'rows': 64}, now None")
+
+
 def test_a_precision_that_this_version_has_not_cannot_be_reproduced(inputs, run, net):
     run(*STYLE)
     record = read_record(inputs.local / RESULT)
@@ -432,7 +465,7 @@ def test_a_picture_that_fails_half_way_leaves_no_part_on_the_bar(inputs, net, mo
         raise EngineError("the output cannot be used")
 
     net.fractions = (0.5,)
-    monkeypatch.setattr(net, "description", lambda self: fail(0))
+    monkeypatch.setattr(net, "made_by", lambda self: fail(0))
     with pytest.raises(EngineError, match="cannot be used"):
         Stylize(image="luigi.jpg", model="mosaic").run()
     assert counted.num_pictures == 0
