@@ -40,6 +40,13 @@ def memory_kept() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
+def give_back() -> None:
+    """Give to the system what was freed and lies about, where there is glibc: after work with many large buffers."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def _glibc() -> Any:
     """Return the C library where it is glibc, else None."""
     try:

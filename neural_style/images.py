@@ -118,12 +118,12 @@ def load_image(
     """
     path = Path(path)
     _check_settings(max_side=max_side, scale=scale, max_pixels=max_pixels)
-    with _reading(path, max_pixels=max_pixels) as image:
+    with opened_picture(path, max_pixels=max_pixels) as image:
         num_frames = getattr(image, "n_frames", 1)
         colour.mend_transparent_colour(image)
         image.load()
         rgb, icc_profile = colour.to_rgb(image, name=one_line(str(path)))
-        rgb = _upright(rgb, orientation=_orientation(image))
+        rgb = _upright(rgb, orientation=orientation_of(image))
         rgb = _resized(rgb, path=path, max_side=max_side, scale=scale, max_pixels=max_pixels)
     if num_frames > 1:
         log.warning("%s: holds %d frames; only the first is read", one_line(str(path)), num_frames)
@@ -160,14 +160,14 @@ def decode_rgb(
             # Where the numbers stay as they are, the profile need not be opened: that takes longer than all the rest.
             as_it_is = image.mode in ("RGB", "RGBA", "P")
             rgb = image if as_it_is else colour.to_rgb(image, name=one_line(name))[0]
-            return _upright(rgb if rgb.mode == "RGB" else rgb.convert("RGB"), orientation=_orientation(image))
+            return _upright(rgb if rgb.mode == "RGB" else rgb.convert("RGB"), orientation=orientation_of(image))
     except (NeuralStyleError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise PictureTooLargeError(_bomb_sentence(name, max_pixels)) from err
     except UnidentifiedImageError as err:
         raise PictureError(f"{name}: {_what_it_is_instead(data)}") from err
-    except Exception as err:  # as many as there are ways to be damaged, see `_reading`
+    except Exception as err:  # as many as there are ways to be damaged, see `opened_picture`
         raise _damaged(name, err) from err
 
 
@@ -217,7 +217,7 @@ def verify_image(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
         PictureError: it does not decode, or has another size.
     """
     path = Path(path)
-    with _reading(path, max_pixels=max(1, size[0] * size[1])) as image:
+    with opened_picture(path, max_pixels=max(1, size[0] * size[1])) as image:
         image.load()
         if image.size != size:
             raise PictureError(f"{path}: wanted {size[0]} x {size[1]} pixels, found {image.width} x {image.height}")
@@ -251,7 +251,7 @@ def _check_settings(*, max_side: int | None, scale: float | None, max_pixels: in
 
 
 @contextmanager
-def _reading(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+def opened_picture(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file; whatever its bytes do to Pillow inside the block comes out as a `PictureError`.
 
     Everything is caught because Pillow's decoders raise everything on hostile bytes: SyntaxError, ValueError,
@@ -341,7 +341,7 @@ def _bomb_sentence(path: object, max_pixels: int) -> str:
     return f"{path}: declares more than {max_pixels} pixels and was not decoded; shrink it, or raise --max-pixels"
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Read how the camera was held; damaged EXIF means upright."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
