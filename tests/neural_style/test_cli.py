@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neural_style import stylize
+from neural_style import progress_bar, stylize
 from neural_style.cli import main
 from neural_style.images import load_image
 from neural_style.stylize import Stylizer
@@ -140,6 +142,36 @@ def test_progress_is_asked_for_where_somebody_sees_it(
     assert asked == [is_terminal]
 
 
+def test_the_report_says_how_this_picture_was_made(
+    run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made_by = {"engine": "torch", "precision": "float32", "bands": {"rows": 64}}
+
+    def style_file(*paths: object, **options: object) -> stylize.Styled:
+        return stylize.Styled(width=30, height=20, made_by=made_by)
+
+    monkeypatch.setattr(Stylizer, "style_file", style_file)
+    assert run_eval("--report", str(tmp_path / "report.json"), "--precision", "fast") == 0
+    assert json.loads((tmp_path / "report.json").read_text()) == {"made_by": made_by, "warnings": []}
+
+
+def test_a_message_stands_where_the_bar_was(
+    run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def style_file(self: Stylizer, *paths: object, on_progress: Callable[[float], None], **options: object) -> None:
+        on_progress(0.5)
+        logging.getLogger("neural_style").warning("the picture is styled in bands")
+
+    monkeypatch.setattr(Stylizer, "style_file", style_file)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(progress_bar, "FIRST_AFTER_S", 0)
+    assert run_eval() == 0
+    before, _, after = capsys.readouterr().err.partition("neural_style: warning: the picture is styled in bands\n")
+    assert before.endswith("\r")
+    assert "styling:  50%|" in before
+    assert "styling:  50%|" in after
+
+
 @pytest.mark.slow
 def test_the_quality_reaches_the_file(run_eval: RunEval, tmp_path: Path) -> None:
     for quality in ("5", "95"):
@@ -210,7 +242,7 @@ def test_failures_leave_with_30_and_one_line(
     options: list[str],
     sentence: str,
 ) -> None:
-    monkeypatch.setattr("neural_style.engines.torch_engine.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("neural_style.devices.available_devices", lambda: ["cpu"])
     assert run_eval(*options) == 30
     out, err = capfd.readouterr()
     assert out == ""

@@ -18,6 +18,7 @@ import pytest
 from luigi.contrib.external_program import ExternalProgramTask
 
 from csci_utils.io import read_record, write_record
+from csci_utils.lock import lock_path
 from csci_utils.luigi import page
 from csci_utils.luigi.run import ExitStatus, build
 from neural_style import stylize as neural_stylize
@@ -271,6 +272,19 @@ def test_they_may_run_at_once(inputs, net, kind):
     assert [task.complete() for task in tasks] == [True, True]
 
 
+def test_a_result_that_is_sent_is_not_replaced_meanwhile(inputs, run, net, monkeypatch):
+    """Else the record of a better one could follow it."""
+    sent = []
+
+    def push(path: Path, *_: Any, **__: Any) -> None:
+        sent.append((path.name, lock_path(inputs.local / RESULT).exists()))
+
+    monkeypatch.setattr("pipeline.tasks.publish.push", push)
+    UploadStylized(image="luigi.jpg", model="mosaic").run()
+    assert sent == [("luigi.jpg", True), (".luigi.jpg.json", True)]
+    assert not lock_path(inputs.local / RESULT).exists()
+
+
 def test_fast_does_not_stand_in_for_a_better_result_that_does_not_hold(inputs, run, net):
     run(*STYLE)
     inputs.put_bytes("images/luigi.jpg", b"another")
@@ -360,14 +374,25 @@ def test_pictures_that_do_not_fit_are_not_compared(inputs, run, net, monkeypatch
     assert "made again it differs: they are too large to be compared here; recorded sha256 " in err[-1]
 
 
-def test_a_picture_that_was_made_in_bands_is_told_from_one_that_was_not(inputs, run, net):
-    net.others = {"bands": {"kept": "half size", "rows": 64}}
+BANDS = {"bands": {"kept": "half size", "rows": 64}}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        (BANDS, {}, "made with bands {'kept': 'half size', 'rows': 64}, now None"),
+        ({}, BANDS, "made with bands None, now {'kept': 'half size', 'rows': 64}"),
+    ],
+    ids=["then", "now"],
+)
+def test_a_picture_that_was_made_in_bands_is_told_from_one_that_was_not(inputs, run, net, then, now, said):
+    net.others = then
     run(*STYLE)
     assert run("reproduce", RESULT)[2][0].startswith("style-pipeline: reproduced")
-    net.others = {}
+    net.others = now
     status, _, err = run("reproduce", RESULT, "--memory", "2GiB")
     assert (status, net.loads[-1]["memory_bytes"]) == (0, 2 * 1024**3)
-    assert err[0].endswith("made with bands {'kept': 'half size', 'rows': 64}, now None")
+    assert err[0].endswith(said)
 
 
 def test_a_precision_that_this_version_has_not_cannot_be_reproduced(inputs, run, net):
