@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -123,13 +124,17 @@ def _style(made: Made, inputs: dict[str, Path], again: Path) -> None:
         cache=current.model_cache,
     )
     parameters = made.parameters
-    styled = stylizer.style_file(
+    style = functools.partial(
+        stylizer.style_file,
         inputs["image"],
         again,
         max_side=parameters.max_side,
         quality=parameters.quality if parameters.quality is not None else DEFAULT_QUALITY,
-        max_pixels=_NO_LIMIT,
     )
+    try:
+        styled = style(max_pixels=DEFAULT_MAX_PIXELS)  # beyond it a picture is read in bands, if it can be
+    except PictureTooLargeError:
+        styled = style(max_pixels=_NO_LIMIT)
     _warn_of_others(made.path, then=then, now=styled.made_by)
 
 

@@ -97,6 +97,7 @@ def store(s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PIPELINE_S3_ROOT", ROOT)
     monkeypatch.setenv("PIPELINE_LOCAL_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("PIPELINE_DEVICE", "cpu")
+    monkeypatch.setenv("PIPELINE_ENGINE", "torch")  # which needs no conversion; others are tested with the net
     monkeypatch.chdir(tmp_path)
     if aws_environment() != _clients_environment:
         forget_client()

@@ -22,7 +22,8 @@ from csci_utils.lock import lock_path
 from csci_utils.luigi import page
 from csci_utils.luigi.run import ExitStatus, build
 from neural_style import stylize as neural_stylize
-from neural_style.errors import EngineError
+from neural_style.contract import DEFAULT_MAX_PIXELS
+from neural_style.errors import EngineError, PictureTooLargeError
 from neural_style.stylize import Styled
 from pipeline import progress, settings
 from pipeline.tasks import Stylize, UploadStylized
@@ -46,6 +47,7 @@ class Net:
         others: What else it says of a picture that it has made.
         fault: What it raises instead of loading.
         takes_s: How long a picture takes.
+        num_pixels: Of each picture.
     """
 
     loads: list[dict[str, Any]]
@@ -55,6 +57,7 @@ class Net:
     others: dict[str, Any]
     fault: Exception | None
     takes_s: float
+    num_pixels = 0
 
     def __init__(self, model: str | os.PathLike[str], **options: Any) -> None:
         if self.fault is not None:
@@ -64,6 +67,8 @@ class Net:
 
     def style_file(self, content: Path, output: Path, *, on_progress: Any = None, **options: Any) -> Styled:
         self.styles.append(options)
+        if options["max_pixels"] < self.num_pixels:
+            raise PictureTooLargeError("it declares more")
         for fraction in self.fractions:
             on_progress(fraction)
         time.sleep(self.takes_s)
@@ -119,7 +124,8 @@ def test_every_choice_reaches_the_net(inputs, run, net):
     assert net.styles == [{"max_side": None, "max_pixels": 77, "quality": 95}]
 
 
-def test_by_default_the_net_chooses(inputs, run, net):
+def test_by_default_the_net_chooses(inputs, run, net, monkeypatch):
+    monkeypatch.delenv("PIPELINE_ENGINE")
     assert run(*STYLE)[0] == 0
     (asked,) = net.loads
     assert (asked["engine"], asked["precision"], asked["memory_bytes"]) == ("auto", "float32", None)
@@ -141,7 +147,7 @@ def test_the_command_line_comes_before_luigi_cfg_of_the_task(inputs, run, net, m
 
 def test_a_net_is_loaded_for_each_choice_and_once_for_the_same(inputs, net):
     inputs.put_bytes("images/sea.jpg", b"sea")
-    choices = [{}, {"engine": "torch"}, {"precision": "fast"}, {"memory": "1GiB"}]
+    choices = [{}, {"engine": "openvino"}, {"precision": "fast"}, {"memory": "1GiB"}]
     for image, choice in itertools.product(("luigi.jpg", "sea.jpg"), choices):
         Stylize(image=image, model="mosaic", **choice)._make(lambda _: None)
     assert (len(net.loads), len(net.styles)) == (4, 8)
@@ -363,6 +369,14 @@ def test_what_reproduces_otherwise_says_what_is_different(inputs, run, net):
     assert f"style-pipeline: warning: {inputs.local / RESULT}: made with precision fast, now float32" in err
     assert f"style-pipeline: warning: {inputs.local / RESULT}: made with arithmetic bfloat16, now float32" in err
     assert "made again it differs: largest difference" in err[-1]
+
+
+def test_a_picture_that_was_accepted_once_is_so_again(inputs, run, net):
+    net.num_pixels = DEFAULT_MAX_PIXELS + 1
+    assert run(*STYLE, "--max-pixels", str(net.num_pixels))[0] == 0
+    net.styles.clear()
+    assert run("reproduce", RESULT)[0] == 0
+    assert [each["max_pixels"] >= net.num_pixels for each in net.styles] == [False, True]
 
 
 def test_pictures_that_do_not_fit_are_not_compared(inputs, run, net, monkeypatch):

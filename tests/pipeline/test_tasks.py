@@ -223,7 +223,7 @@ def test_an_onnx_model_makes_the_picture_that_its_weights_make(bucket, tmp_path)
     bucket.put_image("cat.png", size=(61, 37))
     pictures = []
     for model in ("mosaic", "exported.onnx"):
-        task = Stylize(image="cat.png", model=model)
+        task = Stylize(image="cat.png", model=model, engine="auto")
         assert made(task) == ExitStatus.OK
         with Image.open(task.output().path) as image:
             pictures.append(np.asarray(image).astype(int))
