@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import colour
-from .picture_facts import CHANNELS_OF_PIXELS, PictureFacts
+from .picture_facts import PictureFacts
+from .picture_limits import CHANNELS_OF_PIXELS
 from .pixel_file import BandFile
 
 _TURNED_PX = 2**22  # rows that become columns are written piece by piece: the more of them at a time, the longer these

@@ -122,22 +122,23 @@ def _shared(on_progress: Callable[[float], None] | None, start: float, end: floa
 def _encode(picture: BandedPicture, scratch: Path, *, quality: int, name: Path, course: Course) -> None:
     """Write a file; errors call it by its final name."""
     suffix = _suffix(scratch)
-    source = _TiffOfPixels(picture, course, keeps_alpha=suffix != ".jpg")
-    reader = Reader(source.read_at, num_bytes=source.num_bytes, course=course)
+    pixels = _TiffOfPixels(picture, course, keeps_alpha=suffix != ".jpg")
+    reader = Reader(pixels.read_at, num_bytes=pixels.num_bytes, course=course)
     saver, options = _SAVERS[suffix]
     options = {**options, "keep": "none" if picture.icc_profile is None else "icc"}
     if suffix == ".jpg":
         options["Q"] = quality
     if suffix == ".tif":
-        options["bigtiff"] = source.num_bytes > _TIFF_BYTES
+        options["bigtiff"] = pixels.num_bytes > _TIFF_BYTES
     with scratch.open("w+b", buffering=0) as file:
         writer = Writer(file.fileno(), course=course)
+        source, target = reader.new_source(), writer.new_target()
         try:
-            image = pyvips().Image.tiffload_source(reader.source, access="sequential", fail_on="error", unlimited=True)
+            image = pyvips().Image.tiffload_source(source, access="sequential", fail_on="error", unlimited=True)
             image = image.copy(xres=_PX_A_MM, yres=_PX_A_MM)
             if picture.icc_profile is not None:
                 image.set_type(pyvips().GValue.blob_type, "icc-profile-data", picture.icc_profile)
-            getattr(image, saver)(writer.target, **options)
+            getattr(image, saver)(target, **options)
         except Exception as err:
             raise _cause(name, (reader.fault, writer.fault), err) from err
         for fault in (reader.fault, writer.fault):

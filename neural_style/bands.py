@@ -21,14 +21,22 @@ from .band_painter import Painter, UprightFile
 from .contract import LARGEST_PIXELS
 from .errors import PictureError, one_line
 from .libvips import Course, Reader, StoppedError, pyvips, run_apart
-from .picture_facts import CHANNELS_OF_PIXELS, PictureFacts, read_facts
+from .picture_facts import PictureFacts, read_facts
+from .picture_limits import CHANNELS_OF_PIXELS
 from .pixel_file import BandFile
 
 log = logging.getLogger("neural_style")
 
 _FETCH_PX = 2**17  # libvips keeps several times what is asked of it
+_KEPT_PX = 2**22  # of tiles
 _LOADERS = {"PNG": "pngload_source", "JPEG": "jpegload_source", "TIFF": "tiffload_source"}
 _ALLOWED_TO_BE_LARGE = ("PNG", "JPEG")  # a TIFF keeps its limit: 50 MiB for what libtiff itself takes
+
+Place = tuple[int, int, int, int]
+"""Top, left, height and width, pixels."""
+
+Block = tuple[int, int, NDArray[Any]]
+"""Top, left, and numbers ``(H, W, C)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,35 +155,42 @@ def _decode(
         gatherer.flush()
 
 
-def _blocks(path: Path, facts: PictureFacts, course: Course) -> Generator[tuple[int, int, NDArray[Any]], None, None]:
+def _blocks(path: Path, facts: PictureFacts, course: Course) -> Generator[Block, None, None]:
     """Give the numbers of a file piece by piece: top, left, and what libvips makes of its pixels."""
     with path.open("rb", buffering=0) as file:
-        descriptor = file.fileno()
-        reader = Reader(
-            lambda position, num_bytes: os.pread(descriptor, num_bytes, position),
-            num_bytes=os.fstat(descriptor).st_size,
-            course=course,
-        )
-        try:
-            image = _opened(reader, facts)
-            region = pyvips().Region.new(image)
-            for top, left, height, width in _plan(facts):
-                data = region.fetch(left, top, width, height)
-                if reader.fault is not None:
-                    raise reader.fault
-                samples = np.frombuffer(data, np.uint16 if image.format == "ushort" else np.uint8)
-                yield top, left, samples.reshape(height, width, image.bands)
-                course.reach((top + height) / facts.stored_height)
-        except (StoppedError, PictureError):
-            raise
-        except Exception as err:
-            raise _fault(path, err if reader.fault is None else reader.fault) from err
+        for places in _plan(facts):
+            yield from _blocks_at(places, path, file.fileno(), facts=facts, course=course)
 
 
-def _opened(reader: Reader, facts: PictureFacts) -> Any:
+def _blocks_at(
+    places: list[Place], path: Path, descriptor: int, *, facts: PictureFacts, course: Course
+) -> Generator[Block, None, None]:
+    reader = Reader(
+        lambda position, num_bytes: os.pread(descriptor, num_bytes, position),
+        num_bytes=os.fstat(descriptor).st_size,
+        course=course,
+    )
+    source = reader.new_source()
+    try:
+        image = _opened(source, facts)
+        region = pyvips().Region.new(image)
+        for top, left, height, width in places:
+            data = region.fetch(left, top, width, height)
+            if reader.fault is not None:
+                raise reader.fault
+            samples = np.frombuffer(data, np.uint16 if image.format == "ushort" else np.uint8)
+            yield top, left, samples.reshape(height, width, image.bands)
+            course.reach((top + height) / facts.stored_height)
+    except (StoppedError, PictureError):
+        raise
+    except Exception as err:
+        raise _fault(path, err if reader.fault is None else reader.fault) from err
+
+
+def _opened(source: Any, facts: PictureFacts) -> Any:
     options = {"unlimited": True} if facts.format in _ALLOWED_TO_BE_LARGE else {}
     loader = getattr(pyvips().Image, _LOADERS[facts.format])
-    image = loader(reader.source, access="random" if facts.is_wide else "sequential", fail_on="error", **options)
+    image = loader(source, access="random" if facts.is_wide else "sequential", fail_on="error", **options)
     found = (image.width, image.height, image.format)
     wanted = (facts.stored_width, facts.stored_height, "ushort" if facts.pixels.endswith(";16") else "uchar")
     if found != wanted or image.bands not in CHANNELS_OF_PIXELS[facts.pixels]:
@@ -192,12 +207,25 @@ def _fault(path: Path, err: BaseException) -> BaseException:
     return PictureError(f"{path}: cannot be read as a picture, it may be truncated or damaged: {reason}")
 
 
-def _plan(facts: PictureFacts) -> Iterator[tuple[int, int, int, int]]:
-    """Give the rectangles in which a picture is fetched: rows, or of wide tiles some beside each other."""
-    rows, columns = max(1, _FETCH_PX // facts.stored_width), facts.stored_width
-    if facts.is_wide and facts.tile is not None:
-        rows = facts.tile[1]
-        columns = facts.tile[0] * max(1, _FETCH_PX // (facts.tile[0] * rows))
+def _plan(facts: PictureFacts) -> Iterator[list[Place]]:
+    """Give the rectangles in which a picture is fetched; a new list for each time that the file is opened.
+
+    These are rows, or of wide tiles some beside each other: libvips keeps two rows of tiles, as far as it was asked for
+    them since the file was opened.
+    """
+    if not facts.is_wide or facts.tile is None:
+        rows = max(1, _FETCH_PX // facts.stored_width)
+        yield list(_places(facts, rows=rows, columns=facts.stored_width))
+        return
+    tile_width, rows = facts.tile
+    columns = tile_width * max(1, _FETCH_PX // (tile_width * rows))
+    num_together = max(1, _KEPT_PX // (columns * rows))
+    places = list(_places(facts, rows=rows, columns=columns))
+    for first in range(0, len(places), num_together):
+        yield places[first : first + num_together]
+
+
+def _places(facts: PictureFacts, *, rows: int, columns: int) -> Iterator[Place]:
     for top in range(0, facts.stored_height, rows):
         for left in range(0, facts.stored_width, columns):
             yield top, left, min(rows, facts.stored_height - top), min(columns, facts.stored_width - left)

@@ -11,10 +11,12 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from .allocator import give_back
 from .errors import EngineError, one_line
+
+Result = TypeVar("Result")
 
 _WAIT_S = 0.1
 _THREADS = 1  # of its own, each with buffers; coding itself is done by one in any case
@@ -110,7 +112,6 @@ class Reader:
         course: reading ends when nobody wants it any more.
 
     Attributes:
-        source: for the loaders whose names end in ``_source``.
         fault: what `read_at` raised, to be raised in place of what libvips makes of it.
     """
 
@@ -118,9 +119,16 @@ class Reader:
         self._read_at, self._num_bytes, self._course = read_at, num_bytes, course
         self._position = 0
         self.fault: BaseException | None = None
-        self.source = pyvips().SourceCustom()
-        self.source.on_read(self._read)
-        self.source.on_seek(self._seek)
+
+    def new_source(self) -> Any:
+        """Return what the loaders whose names end in ``_source`` take; it has to be kept as long as what they return.
+
+        It is not kept here: libvips would have to wait for the garbage collector before it gives its memory back.
+        """
+        source = pyvips().SourceCustom()
+        source.on_read(self._read)
+        source.on_seek(self._seek)
+        return source
 
     def _read(self, num_bytes: int) -> bytes | None:
         if self.fault is not None:
@@ -147,38 +155,37 @@ class Writer:
         course: writing ends when nobody wants it any more.
 
     Attributes:
-        target: for the savers whose names end in ``_target``.
         fault: what the operating system said, or `StoppedError`.
     """
 
     def __init__(self, descriptor: int, *, course: Course) -> None:
         self._descriptor, self._course = descriptor, course
         self.fault: BaseException | None = None
-        self.target = pyvips().TargetCustom()
-        self.target.on_write(self._write)
-        self.target.on_read(self._read)
-        self.target.on_seek(self._seek)
+
+    def new_target(self) -> Any:
+        """Return what the savers whose names end in ``_target`` take; to be kept until they are done."""
+        target = pyvips().TargetCustom()
+        target.on_write(self._write)
+        target.on_read(self._read)
+        target.on_seek(self._seek)
+        return target
 
     def _write(self, data: Any) -> int:
-        if self.fault is not None:
-            return -1
-        try:
-            self._course.reach(self._course.fraction)
-            return os.write(self._descriptor, data)
-        except BaseException as err:  # as above
-            self.fault = err
-            return -1
+        return self._safely(lambda: os.write(self._descriptor, data), -1)
 
     def _read(self, num_bytes: int) -> bytes | None:
-        try:
-            return os.read(self._descriptor, num_bytes) or None
-        except BaseException as err:  # as above
-            self.fault = err
-            return None
+        return self._safely(lambda: os.read(self._descriptor, num_bytes), b"") or None
 
     def _seek(self, offset: int, whence: int) -> int:
+        return self._safely(lambda: os.lseek(self._descriptor, offset, whence), -1)
+
+    def _safely(self, call: Callable[[], Result], failed: Result) -> Result:
+        """Nothing may pass through C: it would be printed and lost."""
+        if self.fault is not None:
+            return failed
         try:
-            return os.lseek(self._descriptor, offset, whence)
-        except BaseException as err:  # as above
+            self._course.reach(self._course.fraction)
+            return call()
+        except BaseException as err:
             self.fault = err
-            return -1
+            return failed

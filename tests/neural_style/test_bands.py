@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from bench.large_pictures import draw_in_bands, drawn_bands
-from neural_style import bands, libvips, picture_facts
+from neural_style import bands, libvips, picture_limits
 from neural_style.bands import BandedPicture, decode_in_bands, verify_in_bands
 from neural_style.errors import (
     EngineError,
@@ -32,7 +32,7 @@ from neural_style.errors import (
     PictureTooLargeError,
 )
 from neural_style.images import Picture, load_image
-from neural_style.picture_facts import can_be_banded, read_facts
+from neural_style.picture_facts import PictureFacts, can_be_banded, read_facts
 from tests.conftest import REPO
 from tests.neural_style.picture_files import chunk, write_png, write_tiff
 
@@ -219,7 +219,8 @@ def test_tiles_are_read_as_ever(
 ) -> None:
     """A row of the tiles of a wide picture is too large to be held: they are fetched one by one."""
     if is_wide:
-        monkeypatch.setattr(picture_facts, "_LARGEST_TILE_ROW_BYTES", 16 * W)
+        monkeypatch.setattr(picture_limits, "_LARGEST_TILE_ROW_BYTES", 16 * W)
+        monkeypatch.setattr(bands, "_KEPT_PX", 1)
     padded = np.pad(drawing(), ((0, 48 - H), (0, 64 - W), (0, 0)))
     tiles = [padded[y : y + 16, x : x + 32] for y in range(0, 48, 16) for x in range(0, 64, 32)]
     tags = {258: (8, 8, 8), 262: (2,), 277: (3,), 322: (32,), 323: (16,), 274: (orientation,)}
@@ -377,15 +378,29 @@ def test_a_compression_that_may_not_be_there_is_refused(make_picture: MakePictur
         decode_in_bands(path, folder)
 
 
-def test_a_tiff_in_one_large_piece_is_refused(
-    make_picture: MakePicture, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "is_refused"),
+    [
+        ({}, False),
+        ({"tiffinfo": {278: 40}}, True),
+        ({"compression": "tiff_lzw"}, True),
+        ({"compression": "tiff_lzw", "tiffinfo": {278: 2}}, False),
+    ],
+    ids=["one-plain-strip", "large-plain-strips", "one-strip", "small-strips"],
+)
+def test_a_tiff_in_large_pieces_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict, is_refused: bool
 ) -> None:
-    monkeypatch.setattr(picture_facts, "_LARGEST_BLOCK_BYTES", 1000)
-    path = make_picture("cat.tif", Image.fromarray(drawing()), compression="tiff_lzw")
+    """Flat, so that the strips are small in the file."""
+    monkeypatch.setattr(picture_limits, "_LARGEST_BLOCK_BYTES", 1000)
+    Image.new("RGB", (W, H)).save(tmp_path / "flat.tif", **options)
+    if not is_refused:
+        assert_read_as_ever(tmp_path / "flat.tif", folder)
+        return
     with pytest.raises(
         PictureError, match=r"a TIFF with strips or tiles of 0 MB cannot be read in bands; save it with"
     ):
-        decode_in_bands(path, folder)
+        decode_in_bands(tmp_path / "flat.tif", folder)
 
 
 def test_without_the_library_the_extra_is_named(
@@ -467,6 +482,22 @@ def test_a_tiff_with_fewer_strips_than_it_declares_is_refused(tmp_path: Path, fo
     tags = {258: (8, 8, 8), 262: (2,), 277: (3,), 278: (9,)}
     path = write_tiff(tmp_path / "lie.tif", strips[:-missing], size=(W, H), tags=tags)
     with pytest.raises(PictureError, match=rf"lie\.tif: declares {W} x {H} pixels, and its \d+ bytes cannot hold them"):
+        decode_in_bands(path, folder)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+def test_a_tiff_in_one_strip_that_declares_far_more_than_it_holds_is_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    monkeypatch.setattr(bands, "BandFile", lambda *args, **kwargs: pytest.fail("took space"))
+    path = tmp_path / "lie.tif"
+    Image.fromarray(drawing()).save(path, compression=compression, tiffinfo={278: 2**31})
+    content = path.read_bytes()
+    number = 3 if compression else 4  # Pillow writes a short one, or a long one
+    told, lie = struct.pack("<HHII", 257, number, 1, H), struct.pack("<HHII", 257, 4, 1, 5_000_000)
+    assert content.count(told) == 1
+    path.write_bytes(content.replace(told, lie))
+    with pytest.raises(PictureError, match=rf"lie\.tif: declares {W} x 5000000 pixels, and its \d+ bytes cannot hold"):
         decode_in_bands(path, folder)
 
 
@@ -594,7 +625,7 @@ def test_progress_is_told_and_ctrl_c_ends_it(
     assert told[-1] == 1.0
     plan = bands._plan
 
-    def slow(facts: picture_facts.PictureFacts) -> object:
+    def slow(facts: PictureFacts) -> object:
         for block in plan(facts):
             time.sleep(0.05)
             yield block
