@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 FIRST_AFTER_S = 1.0
 REFRESH_S = 0.1
+USUAL_COLUMNS, USUAL_ROWS = 80, 24
 _LOOK = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
@@ -48,10 +50,21 @@ class ProgressBar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=1.0, desc="styling", leave=False, bar_format=_LOOK, file=sys.stderr)
+            self._bar = tqdm(
+                total=1.0, desc="styling", leave=False, bar_format=_LOOK, file=sys.stderr, **terminal_size()
+            )
             _shown = self._bar
         self._bar.n = fraction
         self._bar.refresh()
+
+
+def terminal_size() -> dict[str, int]:
+    """Return tqdm's options for the size of the terminal; one that does not know its own (0) would get no bars."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return {"ncols": columns or USUAL_COLUMNS, "nrows": USUAL_ROWS}
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from neural_style.progress_bar import terminal_size
+
 REFRESH_S = 0.1
 CLEAR_LINE = "\r\x1b[K"
-USUAL_COLUMNS, USUAL_ROWS = 80, 24
 
 
 class Progress:
@@ -127,19 +128,11 @@ _current: Progress | None = None
 def _bars(total_bytes: int, total_pictures: int, *, moved: str) -> tuple[Any, Any]:
     from tqdm import tqdm
 
-    look: dict[str, Any] = {"leave": False, "ncols": _columns(), "nrows": USUAL_ROWS}
+    look: dict[str, Any] = {"leave": False, **terminal_size()}
     return (
         tqdm(total=total_bytes, desc=moved, unit="B", unit_scale=True, unit_divisor=1024, position=0, **look),
         tqdm(total=total_pictures, desc="styled", unit="picture", position=1, disable=not total_pictures, **look),
     )
-
-
-def _columns() -> int:
-    """Width of the terminal; one that does not know its own (0) would get no bars."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or USUAL_COLUMNS
-    except (OSError, ValueError):
-        return USUAL_COLUMNS
 
 
 def _paint(progress: Progress, bars: tuple[Any, Any], stopped: threading.Event) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 import sys
 from types import SimpleNamespace
 
@@ -32,6 +34,21 @@ def test_a_long_picture_shows_how_far_it_is(terminal: Terminal) -> None:
             bar.show(fraction)
     assert "styling:  10%|" in terminal.getvalue()
     assert "styling:  43%|" in terminal.getvalue()
+
+
+def test_a_terminal_that_does_not_know_its_size_shows_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with open(slave, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(progress_bar, "sys", SimpleNamespace(stderr=terminal))
+        monkeypatch.setattr(progress_bar, "FIRST_AFTER_S", 0)
+        assert os.get_terminal_size(slave).columns == 0
+        with ProgressBar() as bar:
+            assert bar.show is not None
+            bar.show(0.43)
+        terminal.flush()
+        shown = os.read(master, 65536)
+    os.close(master)
+    assert b"styling:  43%|" in shown
 
 
 def test_a_quick_picture_shows_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
