@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .allocator import give_back
 from .banded_layers import (
     Layer,
     Normed,
@@ -71,6 +72,8 @@ class BandedNet:
         blocks = (net.res1, net.res2, net.res3, net.res4, net.res5)
         self._blocks = [(strided(block.conv1, dtype=rest), strided(block.conv2, dtype=rest), block) for block in blocks]
         self._up1: Layer
+        self._up2: Layer
+        self._last: Layer
         if plain:
             self._up1, self._up2 = plainly_enlarging(net.deconv1), plainly_enlarging(net.deconv2)
             self._last = plainly_last(net.deconv3)
@@ -115,7 +118,7 @@ class BandedNet:
             second.measure(bands.over(second.height, scale=2, work="conv2"))
             if half is not None:
                 first.kept = None
-            middle = self._middle(second, store, bands)
+            middle = self._middle(second, store, bands, plan)
             del first, second
             up1 = _normed(self._up1, middle, net.in4, half)
             up1.measure(bands.over(up1.height, scale=2, work="deconv1"))
@@ -128,7 +131,7 @@ class BandedNet:
                 rows_HWC = self._last.rows(up2, top, bottom)
                 put(pixels * top, (rows_HWC if self._is_plain else _unfolded(rows_HWC)).float())
 
-    def _middle(self, second: Normed, store: MapStore, bands: _Bands) -> _Trunk:
+    def _middle(self, second: Normed, store: MapStore, bands: _Bands, plan: BandPlan) -> _Trunk:
         net = self._net
         height, width = self._conv3.output_size(second)
         shape, dtype = (height, width, self._conv3.channels), self._conv3.dtype
@@ -139,7 +142,7 @@ class BandedNet:
         for conv1, conv2, block in self._blocks:
             inner = trunk.convolve_features(conv1, bands.over(height, scale=1, work="res"), block.in1)
             trunk.convolve_raw(conv2, inner, bands.over(height, scale=1, work="res"), block.in2)
-        trunk.finish()
+        trunk.finish(plan.band_rows)
         return trunk
 
 
@@ -216,9 +219,10 @@ class _Trunk:
 
         self._pending, self._updated = added, 0
 
-    def finish(self) -> None:
+    def finish(self, band_rows: int) -> None:
         """Bring all features up to date; nothing will be convolved here any more."""
-        self.update(self.height)
+        for bottom in range(band_rows, self.height + band_rows, band_rows):
+            self.update(min(bottom, self.height))
         self._raw = self._pending = None
 
     def forget(self) -> None:
@@ -281,6 +285,7 @@ class _Bands:
             work["deconv2"] += work["deconv1"]
             work["deconv3"] += work["deconv1"]
         self._work = work
+        self._tidies = recomputes is not Kept.ALL
         self._all = sum(work.values()) + 9 * work["res"]
         self._done = 0.0
 
@@ -299,6 +304,8 @@ class _Bands:
             self._done += self._work[work] * (bottom - top) / height
             if self._on_progress is not None:
                 self._on_progress(min(1.0, self._done / self._all))
+        if self._tidies:  # the next layer's buffers have other sizes, and would come on top of what lies about
+            give_back()
 
 
 def _unfolded(rows_HWC: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ class Kept(IntEnum):
     """As `QUARTER_SIZE`, in files."""
 
 
+# What the libraries take for themselves.
+_ANY_BAND_BYTES = 16 << 20
+
 # Bytes a channel and pixel when most is kept at once: raw maps around each layer, in float32.
 _MAP_BYTES = {Kept.ALL: 7, Kept.HALF_SIZE: 3, Kept.QUARTER_SIZE: 2, Kept.ON_DISK: 0}
 
@@ -64,7 +67,10 @@ def band_plan(
     for kept in Kept:
         map_bytes = _MAP_BYTES[kept] * channels * height * width
         left = None if memory_bytes is None else memory_bytes - map_bytes
-        rows = _band_rows(height, width, channels=channels, bytes_left=left, wanted_bytes=wanted_band_bytes)
+        wanted = wanted_band_bytes
+        if left is not None and kept is not Kept.ALL:  # tall bands share what is computed again around each of them
+            wanted = max(wanted, left)
+        rows = _band_rows(height, width, channels=channels, bytes_left=left, wanted_bytes=wanted)
         if rows:
             band_bytes = _band_bytes(rows, width, channels=channels)
             disk_bytes = 2 * channels * height * width if kept is Kept.ON_DISK else 0
@@ -93,5 +99,5 @@ def _band_rows(height: int, width: int, *, channels: int, bytes_left: int | None
 
 
 def _band_bytes(rows: int, width: int, *, channels: int) -> int:
-    """Return what is in memory while a band is computed: its rows and those around it, in and out, and differences."""
-    return (4 * rows + 16) * width * (16 * channels + 24)
+    """Return what is in memory while a band is computed, as measured: its rows and those around it, before and after."""
+    return _ANY_BAND_BYTES + (4 * rows + 20) * width * (24 * channels + 32)

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -19,16 +20,22 @@ from numpy.typing import NDArray
 
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY, FAST_FROM_PX
 from .engines import Engine, open_engine
-from .errors import DeviceMemoryError, EngineError, PictureError
+from .errors import DeviceMemoryError, EngineError, NeuralStyleError, PictureError
 from .free_memory import free_bytes
 from .images import Picture, load_image, refuse_unwritable, save_image
 from .memory_plan import BandPlan
-from .pixels import ArraySink, ArraySource, Extended, PixelSink, PixelSource, is_flat
+from .picture_facts import read_facts
+from .pixel_file import BandFile
+from .pixels import ArraySink, ArraySource, Extended, FileSink, FileSource, PixelSink, PixelSource, is_flat
+from .progress_parts import part_of
 
 log = logging.getLogger("neural_style")
 
 _ARRAY_BYTES_PER_PIXEL = 6
 """Of a picture in memory and its result."""
+
+_LOADED_BYTES_PER_PIXEL = 16
+"""Of a picture while it is decoded into memory, or encoded."""
 
 _FLAT_DEVIATION = 4.0
 """A picture whose levels deviate less from their mean is nearly of one colour: bfloat16 would make blotches of it."""
@@ -180,24 +187,73 @@ class Stylizer:
     ) -> Styled:
         """Style a picture file into another; what cannot be written is refused before the work is done.
 
+        A picture that can be read in bands (`neural_style.bands`) is never whole in memory where it is large for that,
+        or larger than ``max_pixels``: it lies in files without names in the output's folder meanwhile.
+
         Args:
             content: see `neural_style.images.load_image`, also for the three options after ``output``.
             output: see `neural_style.images.save_image`, also for ``quality``.
             max_side: longest edge in pixels.
             scale: divides the size.
-            max_pixels: limit of what is decoded.
+            max_pixels: limit of what is decoded. Unless it is lowered, pictures that can be read in bands are exempt up
+                to `neural_style.contract.LARGEST_PIXELS`.
             quality: of JPEG and WebP.
             on_progress: is told what part is done, 0 to 1, of a picture that is styled in bands.
 
         Raises:
             NeuralStyleError: the picture cannot be read, styled or written.
         """
+        if max_side is None and scale is None and self._is_for_bands(content, max_pixels=max_pixels):
+            return self._style_large_file(content, output, quality=quality, on_progress=on_progress)
         picture = load_image(content, max_side=max_side, scale=scale, max_pixels=max_pixels)
         refuse_unwritable(output, width=picture.width, height=picture.height)
         sink = ArraySink(picture.height, picture.width)
         made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=Path(output).parent, on_progress=on_progress)
         save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
         return Styled(width=picture.width, height=picture.height, made_by=made_by)
+
+    def _is_for_bands(self, content: str | os.PathLike[str], *, max_pixels: int) -> bool:
+        """Tell whether a picture file is not to be whole in memory."""
+        try:
+            facts = read_facts(content)
+        except NeuralStyleError:
+            return False  # to be told by who reads it
+        num_pixels = facts.width * facts.height
+        if facts.obstacle is not None or max_pixels < DEFAULT_MAX_PIXELS:
+            return False
+        if num_pixels > max_pixels:
+            return True
+        allowed = self._memory_bytes or (free_bytes("cpu") or num_pixels * _LOADED_BYTES_PER_PIXEL * 4) // 2
+        return num_pixels * _LOADED_BYTES_PER_PIXEL * 2 > allowed and find_spec("pyvips") is not None
+
+    def _style_large_file(
+        self,
+        content: str | os.PathLike[str],
+        output: str | os.PathLike[str],
+        *,
+        quality: int,
+        on_progress: Callable[[float], None] | None,
+    ) -> Styled:
+        from .band_writer import encode_in_bands, refuse_unwritable_in_bands
+        from .bands import BandedPicture, decode_in_bands
+
+        folder = Path(output).parent
+        facts = read_facts(content)
+        refuse_unwritable_in_bands(output, width=facts.width, height=facts.height)
+        with (
+            decode_in_bands(content, folder, on_progress=part_of(on_progress, 0, 0.05)) as picture,
+            BandFile(folder, shape=picture.rgb.shape) as rgb,
+        ):
+            made_by = self._style(
+                FileSource(picture.rgb),
+                FileSink(rgb),
+                held_bytes=0,
+                folder=folder,
+                on_progress=part_of(on_progress, 0.05, 0.9),
+            )
+            styled = BandedPicture(rgb, picture.alpha, picture.icc_profile)
+            encode_in_bands(styled, output, quality=quality, on_progress=part_of(on_progress, 0.9, 1))
+        return Styled(width=styled.width, height=styled.height, made_by=made_by)
 
     def _style(
         self,

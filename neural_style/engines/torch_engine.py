@@ -24,7 +24,7 @@ from ..transformer_net import TransformerNet
 from ..weights import load_network
 
 # On the CPU a band and what is made of it fit into the processor's cache; a GPU wants as much at once as there is.
-_CPU_BAND_BYTES = 24 << 20
+_CPU_BAND_BYTES = 64 << 20
 _GPU_BAND_BYTES = 1 << 40
 
 
