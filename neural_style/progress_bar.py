@@ -58,7 +58,7 @@ class ProgressBar:
         self._bar.refresh()
 
 
-def terminal_size() -> dict[str, int]:
+def terminal_size() -> dict[str, Any]:
     """Return tqdm's options for the size of the terminal; one that does not know its own (0) would get no bars."""
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
