@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class BandedNet:
         """Style a picture.
 
         Args:
-            source: At least 8 pixels a side.
+            source: At least 8 pixels a side; its rows may be tensors on the net's device, too.
             put: Is called with the first row and the rows ``(n, W', 3)`` of each band of the result, float32, about
                 0-255, from the top down; height and width are those of the picture, rounded up to a multiple of four.
             plan: What is kept, and how tall bands are.
@@ -267,8 +268,10 @@ class _Pixels:
 
     def fill(self, out_HWC: Tensor, top: int, bottom: int) -> None:
         """See `Features.fill`."""
-        rows_HW3 = np.ascontiguousarray(self._source.rows(top, bottom))
-        out_HWC.copy_(torch.from_numpy(rows_HW3).to(self.device, non_blocking=True))
+        rows_HW3: Any = self._source.rows(top, bottom)
+        if not isinstance(rows_HW3, Tensor):
+            rows_HW3 = torch.from_numpy(np.ascontiguousarray(rows_HW3)).to(self.device)
+        out_HWC.copy_(rows_HW3)
 
 
 class _Bands:

@@ -99,5 +99,5 @@ def _band_rows(height: int, width: int, *, channels: int, bytes_left: int | None
 
 
 def _band_bytes(rows: int, width: int, *, channels: int) -> int:
-    """Return what is in memory while a band is computed, as measured: its rows and those around it, before and after."""
+    """Return what is in memory while a band is computed, as measured: its rows and some around it, several times."""
     return _ANY_BAND_BYTES + (4 * rows + 20) * width * (24 * channels + 32)

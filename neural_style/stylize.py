@@ -272,8 +272,9 @@ class Stylizer:
             try:
                 _style_whole(engine, source, sink)
                 return _description(engine)
-            except DeviceMemoryError as err:
-                self._warn(f"{err}; it is styled in bands")
+            except DeviceMemoryError:
+                size = f"{source.width} x {source.height} pixels"
+                self._warn(f"{engine.device} has not enough memory for {size} at once; styling in bands")
                 allowed = (free_bytes(engine.device) or needed) // 4
         bands = self._band_engine(engine)
         plan = bands.stream(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..banded_net import BandedNet
 from ..contract import DEFAULT_PRECISION
+from ..cuda_runner import CudaRunner
 from ..devices import arithmetic, memory_faults, resolve_device
 from ..errors import DeviceMemoryError
 from ..memory_plan import BandPlan, band_plan, whole_bytes_per_pixel
@@ -64,6 +65,13 @@ class TorchEngine:
             self._net = BandedNet(net, front=front, rest=rest)
         self._plain: BandedNet | None = None
         self.bytes_per_pixel = whole_bytes_per_pixel(self._net.channels)
+        self._cuda: CudaRunner | None = None
+        if self.device.startswith("cuda"):
+            self._cuda = CudaRunner(
+                lambda rgb_HW3: self._styled_whole(self._net, rgb_HW3),
+                device=self.device,
+                bytes_per_pixel=self.bytes_per_pixel,
+            )
 
     @property
     def threads(self) -> int:
@@ -72,16 +80,28 @@ class TorchEngine:
 
     def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style one picture; see `neural_style.engines.Engine.run`."""
-        height, width = rgb_255_13HW.shape[2:]
-        out_HW3 = np.empty((-(-height // 4) * 4, -(-width // 4) * 4, 3), np.float32)
+        rgb_HW3 = rgb_255_13HW[0].transpose(1, 2, 0)
+        height, width = rgb_HW3.shape[:2]
+        with self._settings(what=f"{width} x {height} pixels"):
+            if self._cuda is not None and not is_flat(ArraySource(rgb_HW3)):
+                out_HW3 = self._cuda.run(rgb_HW3)
+            else:
+                net = self._net_for(ArraySource(rgb_HW3))
+                out_HW3 = self._styled_whole(net, torch.from_numpy(rgb_HW3).to(self.device)).cpu().numpy()
+        return out_HW3.transpose(2, 0, 1)[np.newaxis]
+
+    def _styled_whole(self, net: BandedNet, rgb_HW3: Tensor) -> Tensor:
+        """Style a picture that is on the device, without waiting for it."""
+        height, width = rgb_HW3.shape[:2]
+        out_HW3 = rgb_HW3.new_empty(-(-height // 4) * 4, -(-width // 4) * 4, 3)
 
         def put(top: int, rows_HW3: Tensor) -> None:
-            torch.from_numpy(out_HW3[top : top + len(rows_HW3)]).copy_(rows_HW3)
+            out_HW3[top : top + len(rows_HW3)] = rows_HW3
 
         plan = self._plan(height, width, memory_bytes=None)
         assert plan is not None
-        self._style(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0)), put, plan)
-        return out_HW3.transpose(2, 0, 1)[np.newaxis]
+        net.style(_OnDevice(rgb_HW3), put, plan)
+        return out_HW3
 
     def stream(
         self,
@@ -115,7 +135,14 @@ class TorchEngine:
                 f"{source.width} x {source.height} pixels: not even one band fits into {memory_bytes} bytes; "
                 "give more memory (--memory), or turn or shrink the picture"
             )
-        self._style(source, lambda top, rows: sink.put(top, rows.cpu().numpy()), plan, folder, on_progress)
+        with self._settings(what=f"{source.width} x {source.height} pixels"):
+            self._net_for(source).style(
+                source,
+                lambda top, rows_HW3: sink.put(top, rows_HW3.cpu().numpy()),
+                plan,
+                folder=folder,
+                on_progress=on_progress,
+            )
         return plan
 
     def _plan(self, height: int, width: int, *, memory_bytes: int | None) -> BandPlan | None:
@@ -124,28 +151,35 @@ class TorchEngine:
             height, width, channels=self._net.channels, memory_bytes=memory_bytes, wanted_band_bytes=wanted
         )
 
-    def _style(
-        self,
-        source: PixelSource,
-        put: Callable[[int, Tensor], None],
-        plan: BandPlan,
-        folder: Path | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        what = f"{source.width} x {source.height} pixels"
+    @contextmanager
+    def _settings(self, *, what: str) -> Iterator[None]:
         with (
             torch.inference_mode(),
             full_float32(),
             _num_threads(self._threads),
             memory_faults(self.device, what=what),
         ):
-            net = self._plain_net() if is_flat(source) else self._net
-            net.style(source, put, plan, folder=folder, on_progress=on_progress)
+            yield
+
+    def _net_for(self, source: PixelSource) -> BandedNet:
+        return self._plain_net() if is_flat(source) else self._net
 
     def _plain_net(self) -> BandedNet:
         if self._plain is None:
             self._plain = BandedNet(self._published, plain=True)
         return self._plain
+
+
+class _OnDevice:
+    """A picture on the device, as a source."""
+
+    def __init__(self, rgb_HW3: Tensor) -> None:
+        self._rgb_HW3 = rgb_HW3
+        self.height, self.width = rgb_HW3.shape[:2]
+
+    def rows(self, top: int, bottom: int) -> Any:
+        """See `PixelSource.rows`."""
+        return self._rgb_HW3[top:bottom]
 
 
 def _dtypes(precision: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
