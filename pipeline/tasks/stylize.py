@@ -19,6 +19,7 @@ from csci_utils.copies import CopyRecord, fetch
 from csci_utils.io import scratch_folder, sha256_of, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
+from csci_utils.signals import raise_interrupt
 from neural_style.byte_size import parse_memory
 from pipeline import progress, settings
 from pipeline.errors import InputChangedError, ProgramFailedError, Terminated
@@ -163,8 +164,8 @@ class Stylize(StyleRequest, ExternalProgramTask):
                 super().run()
             except ExternalProgramRunError as err:
                 raise _program_failure(err) from None  # its own text holds the whole environment
-            except SystemExit as err:  # Luigi's handler of SIGTERM; as an exit it would count as a failed task
-                raise Terminated from err
+            except SystemExit:  # Luigi's handler of SIGTERM; as an exit it would count as a failed task
+                raise_interrupt(Terminated)
             said = json.loads(report.read_text(encoding="utf-8"))
         for warning in said["warnings"]:
             logger.warning("%s", warning)

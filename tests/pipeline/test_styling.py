@@ -172,6 +172,18 @@ def test_the_program_is_told_the_same(inputs, net, monkeypatch):
     assert precision_of(inputs) == "float32"  # as the program reports
 
 
+def test_sigterm_while_the_program_runs_ends_with_its_status(inputs, run, net, monkeypatch):
+    """Luigi has a handler of its own meanwhile, which exits."""
+
+    def terminated(task: Stylize) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(ExternalProgramTask, "run", terminated)
+    status, out, err = run(*STYLE, "--mode", "program")
+    assert (status, out, err[-1]) == (143, [], "style-pipeline: error: terminated; nothing half-made was left")
+    assert not [name for name in inputs.files() if name.startswith("stylized")]
+
+
 @pytest.mark.parametrize("choice", [{"engine": "vulkan"}, {"precision": "bf16"}, {"memory": "lots"}], ids=str)
 def test_a_task_with_another_choice_cannot_be_made(store, choice):
     from pipeline.errors import NotConfiguredError
