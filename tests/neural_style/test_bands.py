@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from neural_style.errors import (
     PictureTooLargeError,
 )
 from neural_style.images import Picture, load_image
-from neural_style.picture_facts import PictureFacts, can_be_banded, read_facts
+from neural_style.picture_facts import can_be_banded, read_facts
 from tests.conftest import REPO
 from tests.neural_style.picture_files import chunk, write_png, write_tiff
 
@@ -372,6 +372,13 @@ def test_tiffs_that_would_be_approximately_right_are_refused(tmp_path: Path, fol
         decode_in_bands(path, folder)
 
 
+@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate"])
+def test_compressed_ycbcr_is_refused(make_picture: MakePicture, folder: Path, compression: str) -> None:
+    path = make_picture("cat.tif", Image.fromarray(drawing()).convert("YCbCr"), compression=compression)
+    with pytest.raises(PictureError, match=r"cat\.tif: a TIFF of YCbCr pixels cannot be read in bands; save it as"):
+        decode_in_bands(path, folder)
+
+
 def test_a_compression_that_may_not_be_there_is_refused(make_picture: MakePicture, folder: Path) -> None:
     path = make_picture("cat.tif", Image.fromarray(drawing()), compression="zstd")
     with pytest.raises(PictureError, match="a TIFF of compression 50000 cannot be read in bands"):
@@ -481,6 +488,7 @@ def test_a_tiff_with_fewer_strips_than_it_declares_is_refused(tmp_path: Path, fo
     strips = [drawing()[top : top + 9] for top in range(0, H, 9)]
     tags = {258: (8, 8, 8), 262: (2,), 277: (3,), 278: (9,)}
     path = write_tiff(tmp_path / "lie.tif", strips[:-missing], size=(W, H), tags=tags)
+    path.write_bytes(path.read_bytes() + bytes(10_000))  # so that there would be room for them
     with pytest.raises(PictureError, match=rf"lie\.tif: declares {W} x {H} pixels, and its \d+ bytes cannot hold them"):
         decode_in_bands(path, folder)
 
@@ -615,30 +623,51 @@ def test_a_disk_that_is_full_is_told_before_decoding(
         decode_in_bands(make_picture(), folder)
 
 
-def test_progress_is_told_and_ctrl_c_ends_it(
-    make_picture: MakePicture, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_picture("cat.png", Image.fromarray(drawing()))
-    told: list[float] = []
-    decode_in_bands(path, folder, on_progress=told.append).close()
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+@pytest.fixture
+def slow_places(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Each place takes a twentieth of a second; returns those that were begun."""
+    begun: list[object] = []
     plan = bands._plan
 
-    def slow(facts: PictureFacts) -> object:
-        for block in plan(facts):
+    def slowly(places: list[bands.Place]) -> Iterator[bands.Place]:
+        for place in places:
+            begun.append(place)
             time.sleep(0.05)
-            yield block
+            yield place
 
+    monkeypatch.setattr(bands, "_plan", lambda facts: (slowly(places) for places in plan(facts)))
+    monkeypatch.setattr(libvips, "_WAIT_S", 0.01)
+    return begun
+
+
+def test_progress_is_told(make_picture: MakePicture, folder: Path, slow_places: list[object]) -> None:
+    told: list[float] = []
+    decode_in_bands(make_picture("cat.png", Image.fromarray(drawing())), folder, on_progress=told.append).close()
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert [fraction for fraction in told if 0.2 < fraction < 0.8]
+    assert len(slow_places) == 6
+
+
+def test_ctrl_c_ends_it_soon(make_picture: MakePicture, folder: Path, slow_places: list[object]) -> None:
     def stop(fraction: float) -> None:
         raise KeyboardInterrupt("stop")
 
-    monkeypatch.setattr(bands, "_plan", slow)
-    monkeypatch.setattr(libvips, "_WAIT_S", 0.01)
     with pytest.raises(KeyboardInterrupt, match="stop"):
-        decode_in_bands(path, folder, on_progress=stop)
+        decode_in_bands(make_picture("cat.png", Image.fromarray(drawing())), folder, on_progress=stop)
+    assert len(slow_places) < 4
     assert [thread.name for thread in threading.enumerate() if thread.name == "bands"] == []
     assert list(folder.iterdir()) == []
+
+
+def test_memory_is_given_back_when_a_picture_is_decoded(
+    make_picture: MakePicture, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[list[str]] = []
+    monkeypatch.setattr(libvips, "give_back", lambda: running.append([each.name for each in threading.enumerate()]))
+    decode_in_bands(make_picture(), folder).close()
+    assert len(running) == 1
+    assert "bands" not in running[0]
 
 
 def decode_until_killed(path: Path, folder: Path, pipe: Connection) -> None:
