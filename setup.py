@@ -13,8 +13,8 @@ EXTRAS: dict[str, list[str]] = {
     "torch": ["torch>=2.11,<3", "torchvision>=0.26,<1"],
     # Writing `.onnx` models (`--export_onnx`).
     "onnx": ["onnx>=1.23,<2", "onnxscript>=0.7.2,<1"],
-    # Running `.onnx` models.
-    "onnxruntime": ["onnxruntime>=1.31,<2"],
+    # Running `.onnx` models, and weights, which onnx makes such a model of.
+    "onnxruntime": ["onnx>=1.23,<2", "onnxruntime>=1.31,<2"],
     # Styling with weights on the CPU, at several times torch's speed and without importing it.
     "openvino": ["openvino>=2026.4,<2027"],
     # Pictures larger than memory, read and written in bands.

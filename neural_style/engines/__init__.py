@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import DEFAULT_PRECISION
-from ..errors import DeviceError, EngineError
+from ..contract import DEFAULT_PRECISION, ENGINES, PRECISIONS
+from ..errors import DeviceError, SettingError
 from ..quick_import import garbage_kept
 
 _DEVICE = re.compile(r"auto|accel|cpu|mps|cuda(:[0-9]{1,4})?")
@@ -58,6 +59,15 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How a model is to be run; see `open_engine`."""
+
+    device: str
+    threads: int | None
+    precision: str
+
+
 def open_engine(
     model_path: str | os.PathLike[str],
     *,
@@ -67,33 +77,40 @@ def open_engine(
     precision: str = DEFAULT_PRECISION,
     cache: str | os.PathLike[str] | None = None,
 ) -> Engine:
-    """Load a model: ``.onnx`` with onnxruntime, anything else as weights for torch.
+    """Load a model: ``.onnx`` with onnxruntime, anything else as weights of the published net.
+
+    Weights are run by torch on an accelerator; on the CPU by the first of OpenVINO, onnxruntime and torch that is
+    installed and proves that it keeps its promise with this model. One that does not is a warning.
 
     Args:
         model_path: a local file.
         device: ``auto`` (the best there is), ``accel`` (the best accelerator there is), ``cpu``, ``cuda``, ``cuda:1``
             or ``mps``.
-        threads: of the CPU; None or 0 leaves that to the library.
+        threads: of the CPU, for one picture; None or 0 leaves that to the library. With 1, as many pictures as there
+            are cores may be styled at once.
+        engine: one of `neural_style.contract.ENGINES`.
+        precision: one of `neural_style.contract.PRECISIONS`. ``fast`` is float32 where there is nothing faster.
+        cache: folder for what is made of weights for OpenVINO and onnxruntime, which takes torch; None: it is made
+            once in each process.
 
     Raises:
         WeightsError: the file is not such a model.
         DeviceError: the device is not there.
-        EngineError: the library is not installed.
+        EngineError: the library is not installed, cannot run such a model, or does not keep its promise with it.
+        SettingError: there is no such engine or precision.
     """
+    if engine not in ENGINES:
+        raise SettingError(f"{engine!r} is no engine; use one of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise SettingError(f"{precision!r} is no precision; use one of {', '.join(PRECISIONS)}")
     if not _DEVICE.fullmatch(device):
         raise DeviceError(f"{device!r} is no device; use auto, cpu, cuda, cuda:1 or mps ({_what_there_is()})")
-    if Path(model_path).suffix.lower() == ".onnx":
-        from .onnx_engine import OnnxEngine
+    from .opening import open_onnx, open_weights
 
-        return OnnxEngine(model_path, device=device, threads=threads)
-    try:
-        with garbage_kept():
-            from .torch_engine import TorchEngine
-    except ModuleNotFoundError as err:
-        if err.name != "torch":
-            raise
-        raise EngineError("styling with .pth weights needs torch; pip install 'neural-style-pipeline[torch]'") from err
-    return TorchEngine(model_path, device=device, threads=threads)
+    if Path(model_path).suffix.lower() == ".onnx":
+        return open_onnx(Path(model_path), engine, device=device, threads=threads)
+    wanted = Wanted(device=device, threads=threads, precision=precision)
+    return open_weights(model_path, engine, wanted, cache=cache)
 
 
 def _what_there_is() -> str:

@@ -31,10 +31,17 @@ def test_one_that_rested_rests():
         gc.enable()
 
 
-@pytest.mark.parametrize("what", ["engine", "devices"])
-def test_torch_is_imported_so(monkeypatch, tmp_path, what):
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("torch_engine", {"engine": "torch"}),
+        ("plain_net", {"engine": "openvino"}),
+        ("devices", {"device": "tpu"}),
+    ],
+    ids=["engine", "conversion", "devices"],
+)
+def test_torch_is_imported_so(monkeypatch, tmp_path, module, options):
     import builtins
-    import sys
 
     from neural_style import engines
     from neural_style.errors import NeuralStyleError
@@ -43,13 +50,12 @@ def test_torch_is_imported_so(monkeypatch, tmp_path, what):
     plain = builtins.__import__
 
     def watching(name, *arguments, **named):
-        if name == "torch_engine":
+        if name == module:
             seen.append(gc.isenabled())
         return plain(name, *arguments, **named)
 
-    monkeypatch.delitem(sys.modules, "neural_style.engines.torch_engine", raising=False)
-    monkeypatch.delattr(engines, "torch_engine", raising=False)  # and is what it was when the test is over
+    (tmp_path / "none.pth").write_bytes(b"no weights")
     monkeypatch.setattr(builtins, "__import__", watching)
     with pytest.raises(NeuralStyleError):
-        engines.open_engine(tmp_path / "none.pth", device="cpu" if what == "engine" else "tpu")
+        engines.open_engine(tmp_path / "none.pth", **{"device": "cpu", **options})
     assert seen == [False]
