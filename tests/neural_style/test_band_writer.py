@@ -238,37 +238,44 @@ def test_a_folder_of_that_name_is_an_error(tmp_path: Path) -> None:
         encode_in_bands(banded(tmp_path, picture_of()), tmp_path / "out.png")
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_ctrl_c_keeps_the_old_picture_and_leaves_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], suffix: str
-) -> None:
-    (tmp_path / f"out{suffix}").write_bytes(b"old")
-    picture = banded(tmp_path, picture_of())
-    read, num_strips = BandFile.read, []
+@pytest.fixture
+def slow_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Each band of the scratch file takes a twentieth of a second; returns those that were read."""
+    read, places = BandFile.read, []
 
     def slow(file: BandFile, *place: int) -> NDArray:
+        places.append(place)
         time.sleep(0.05)
-        num_strips.append(place)
         return read(file, *place)
+
+    monkeypatch.setattr(BandFile, "read", slow)
+    monkeypatch.setattr(libvips, "_WAIT_S", 0.01)
+    return places
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_ctrl_c_keeps_the_old_picture_and_leaves_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], slow_reads: list[tuple[int, ...]], suffix: str
+) -> None:
+    (tmp_path / f"out{suffix}").write_bytes(b"old")
 
     def stop(fraction: float) -> None:
         raise KeyboardInterrupt("stop")
 
-    monkeypatch.setattr(BandFile, "read", slow)
-    monkeypatch.setattr(libvips, "_WAIT_S", 0.01)
     with pytest.raises(KeyboardInterrupt, match="stop"):
-        encode_in_bands(picture, tmp_path / f"out{suffix}", on_progress=stop)
-    assert len(num_strips) < 4
+        encode_in_bands(banded(tmp_path, picture_of()), tmp_path / f"out{suffix}", on_progress=stop)
+    assert len(slow_reads) < 4
     assert (tmp_path / f"out{suffix}").read_bytes() == b"old"
     assert names_in(tmp_path) == [f"out{suffix}"]
     assert [thread.name for thread in threading.enumerate() if thread.name == "bands"] == []
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libvips, "_WAIT_S", 0.001)
+def test_progress_goes_from_nothing_to_all(tmp_path: Path, slow_reads: list[tuple[int, ...]]) -> None:
     told: list[float] = []
     encode_in_bands(banded(tmp_path, picture_of()), tmp_path / "out.png", on_progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0
-    assert 0.7 in told
+    assert 0.7 in told  # encoded, and still to be read again
+    assert [fraction for fraction in told if 0.1 < fraction < 0.6]
+    assert len(slow_reads) == 5

@@ -493,6 +493,14 @@ def test_a_tiff_with_fewer_strips_than_it_declares_is_refused(tmp_path: Path, fo
         decode_in_bands(path, folder)
 
 
+def test_a_tiff_with_fewer_planes_than_it_declares_is_refused(tmp_path: Path, folder: Path) -> None:
+    tags = {258: (8, 8, 8), 262: (2,), 277: (3,), 284: (2,)}
+    path = write_tiff(tmp_path / "lie.tif", [drawing()[..., 0], drawing()[..., 1]], size=(W, H), tags=tags)
+    path.write_bytes(path.read_bytes() + bytes(10_000))
+    with pytest.raises(PictureError, match=r"lie\.tif: declares .* cannot hold them"):
+        decode_in_bands(path, folder)
+
+
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 def test_a_tiff_in_one_strip_that_declares_far_more_than_it_holds_is_refused(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, compression: str | None
