@@ -12,7 +12,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
-from csci_utils.io import atomic_path, scratch_path
+from csci_utils.io import atomic_path, scratch_path, sweep_once
 
 from .errors import output_error
 
@@ -89,6 +89,7 @@ class ModelCache:
 
     def _forget_oldest(self) -> None:
         assert self._folder is not None
+        sweep_once(self._folder)
         models = [path for path in self._folder.iterdir() if _MODEL.fullmatch(path.name)]
         for path in sorted(models, key=_last_use_s, reverse=True)[_NUM_KEPT:]:
             doomed = scratch_path(path)  # should this be cut off, the next sweep goes on
