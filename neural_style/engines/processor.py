@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_DEVICES = Path("/dev")
 
 
 def num_cores() -> int:
@@ -31,6 +32,6 @@ def processor() -> str:
 
 def may_have_accelerator() -> bool:
     """Tell whether it is worth importing torch to ask for one."""
-    if platform.system() == "Linux":
-        return any(Path("/dev", name).exists() for name in ("nvidia0", "nvidiactl"))
-    return platform.system() == "Darwin"
+    if platform.system() == "Darwin":
+        return True
+    return platform.system() == "Linux" and any((_DEVICES / name).exists() for name in ("nvidia0", "nvidiactl", "dxg"))
