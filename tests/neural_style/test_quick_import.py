@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 
@@ -59,3 +60,12 @@ def test_torch_is_imported_so(monkeypatch, tmp_path, module, options):
     with pytest.raises(NeuralStyleError):
         engines.open_engine(tmp_path / "none.pth", **{"device": "cpu", **options})
     assert seen == [False]
+
+
+def test_threads_do_not_wait_awake_for_long_unless_they_were_told_to(monkeypatch):
+    for told, seen in ((None, "10000"), ("7", "7")):
+        monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+        if told is not None:
+            monkeypatch.setenv("GOMP_SPINCOUNT", told)
+        with garbage_kept():
+            assert os.environ["GOMP_SPINCOUNT"] == seen
