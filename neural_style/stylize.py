@@ -253,7 +253,7 @@ class Stylizer:
             )
             styled = BandedPicture(rgb, picture.alpha, picture.icc_profile)
             encode_in_bands(styled, output, quality=quality, on_progress=part_of(on_progress, 0.9, 1))
-        return Styled(width=styled.width, height=styled.height, made_by=made_by)
+        return Styled(width=styled.width, height=styled.height, made_by={**made_by, "file": "in bands"})
 
     def _style(
         self,
@@ -289,13 +289,11 @@ class Stylizer:
     def _engine_for(self, source: PixelSource) -> Engine:
         """Return the engine that keeps its promise with this picture."""
         engine = self._engine
-        if is_flat(source) and engine.name == "openvino":
-            engine = self._other(engine="torch", precision=DEFAULT_PRECISION)
-        elif engine.precision != DEFAULT_PRECISION and (
-            source.height * source.width < FAST_FROM_PX or is_flat(source, deviation=_FLAT_DEVIATION)
-        ):
-            engine = self._other(engine=engine.name, precision=DEFAULT_PRECISION)
-        return engine
+        if engine.precision == DEFAULT_PRECISION:
+            return engine
+        if source.height * source.width >= FAST_FROM_PX and not is_flat(source, deviation=_FLAT_DEVIATION):
+            return engine
+        return self._other(engine=engine.name, precision=DEFAULT_PRECISION)
 
     def _band_engine(self, engine: Engine) -> _BandEngine:
         if hasattr(engine, "stream"):
