@@ -90,17 +90,21 @@ class Conversion:
             for n in range(len(arrays) // 2)
         ]
 
-    def onnx(self) -> bytes:
+    def onnx(self, *, is_plain: bool = False) -> bytes:
         """Return the net as the content of an ``.onnx`` file.
+
+        Args:
+            is_plain: see `neural_style.engines.onnx_graph.onnx_model`.
 
         Raises:
             EngineError: onnx, which makes it, is not installed.
             WeightsError: as `weights`.
         """
-        kept = self._cache.read(self.digest, _ONNX)
+        name = f"{_ONNX}-plain" if is_plain else _ONNX
+        kept = self._cache.read(self.digest, name)
         if kept is None:
-            kept = _as_onnx(self.weights())
-            self._cache.keep(self.digest, _ONNX, kept)
+            kept = _as_onnx(self.weights(), is_plain=is_plain)
+            self._cache.keep(self.digest, name, kept)
         return kept
 
     def note(self, name: str, facts: Mapping[str, Any]) -> None:
@@ -151,7 +155,7 @@ def _converter() -> Callable[[Path], tuple[Arrays, Callable[[NDArray[np.float32]
     return read_with_torch
 
 
-def _as_onnx(weights: Arrays) -> bytes:
+def _as_onnx(weights: Arrays, *, is_plain: bool) -> bytes:
     try:
         from .engines.onnx_graph import onnx_model
     except ModuleNotFoundError as err:
@@ -160,7 +164,7 @@ def _as_onnx(weights: Arrays) -> bytes:
         raise EngineError(
             "running .pth weights with onnxruntime needs onnx; pip install 'neural-style-pipeline[onnxruntime]'"
         ) from err
-    return onnx_model(weights)
+    return onnx_model(weights, is_plain=is_plain)
 
 
 def _packed(arrays: Arrays) -> bytes:

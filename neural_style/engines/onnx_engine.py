@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError, DeviceMemoryError, EngineError, WeightsError
 from ..model_file import refuse_what_is_no_model
+from ..pixels import ArraySource, is_flat
 from .processor import num_cores
 
 _ONLY_FATAL = 4
@@ -22,6 +25,21 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 
 
+@dataclass(frozen=True, kw_only=True)
+class MadeOnnx:
+    """Published weights as ONNX models.
+
+    Attributes:
+        content: of the one for most pictures.
+        plain_content: returns that of the one for pictures of one colour.
+        bytes_per_pixel: what a run takes over idle.
+    """
+
+    content: bytes
+    plain_content: Callable[[], bytes]
+    bytes_per_pixel: int
+
+
 class OnnxEngine:
     """An ONNX model, loaded once; see `neural_style.engines.Engine`.
 
@@ -29,8 +47,7 @@ class OnnxEngine:
         model_path: an ``.onnx`` file, or the file that ``content`` was made from.
         device: ``auto``, ``accel``, ``cpu``, ``cuda`` or ``cuda:1``.
         threads: of the CPU; None or 0 means all cores.
-        content: of an ``.onnx`` file, where it is not what lies at ``model_path``.
-        bytes_per_pixel: what a run takes, where that is known.
+        made: what was made of published weights at ``model_path``, where that is no ``.onnx`` file.
 
     Raises:
         WeightsError: it is no such model.
@@ -47,22 +64,23 @@ class OnnxEngine:
         *,
         device: str = "auto",
         threads: int | None = None,
-        content: bytes | None = None,
-        bytes_per_pixel: int = _UNKNOWN_BYTES_PER_PIXEL,
+        made: MadeOnnx | None = None,
     ) -> None:
         runtime = _onnxruntime()
-        self.bytes_per_pixel = bytes_per_pixel
+        self.bytes_per_pixel = _UNKNOWN_BYTES_PER_PIXEL if made is None else made.bytes_per_pixel
         self.threads = threads or num_cores()  # said aloud, so that a record can hold it
         self._path = Path(model_path)
         self.version = str(runtime.__version__)
         providers = _providers(device, available=runtime.get_available_providers())
         refuse_what_is_no_model(self._path)
-        self._session = _opened(runtime, self._path, content, providers, threads=self.threads)
+        open_session = partial(_opened, runtime, self._path, providers, threads=self.threads)
+        self._session = open_session(None if made is None else made.content)
         on_cuda = self._session.get_providers()[0] == _CUDA
         if not on_cuda and device not in ("auto", "cpu"):
             raise DeviceError(f"the device {device!r} could not be opened by onnxruntime; check its CUDA libraries")
         self.device = ("cuda:0" if device in ("auto", "accel", "cuda") else device) if on_cuda else "cpu"
         self._input, self._fixed_hw = _checked_input(self._session.get_inputs(), self._path)
+        self._open_plain = None if made is None else cache(lambda: open_session(made.plain_content()))
 
     def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style one picture; see `neural_style.engines.Engine.run`."""
@@ -73,8 +91,11 @@ class OnnxEngine:
                 f"{self._path}: this model takes pictures of {wanted} pixels (width x height) only, not "
                 f"{width} x {height}; resize the picture, or export the model with free height and width"
             )
+        session = self._session
+        if self._open_plain is not None and is_flat(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0))):
+            session = self._open_plain()
         try:
-            styled: NDArray[np.float32] = self._session.run(None, {self._input: rgb_255_13HW})[0]
+            styled: NDArray[np.float32] = session.run(None, {self._input: rgb_255_13HW})[0]
         except Exception as err:  # onnxruntime's errors derive from nothing but Exception
             if "allocate memory" in str(err):
                 raise DeviceMemoryError(
@@ -120,7 +141,7 @@ def _providers(device: str, *, available: list[str]) -> list[Any]:
     return [(_CUDA, {"device_id": index, "use_tf32": 0}), _CPU]
 
 
-def _opened(runtime: Any, path: Path, content: bytes | None, providers: list[Any], *, threads: int) -> Any:
+def _opened(runtime: Any, path: Path, providers: list[Any], content: bytes | None, *, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves its core

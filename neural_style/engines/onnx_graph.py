@@ -1,6 +1,6 @@
 """The published net as an ONNX graph, made from plain arrays, with less work than the published one.
 
-As in `openvino_graph`, no convolution before a norm has a bias.
+As in `openvino_graph`, no convolution before a norm has a bias, and there is a plain kind for pictures of one colour.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ _IR_VERSION = 10
 _EPSILON = 1e-5
 
 
-def onnx_model(weights: Weights) -> bytes:
+def onnx_model(weights: Weights, *, is_plain: bool = False) -> bytes:
     """Return the net for pictures ``(1, 3, H, W)``, 0-255, as the content of an ``.onnx`` file.
 
     The same weights give the same bytes. Input and output are called ``input`` and ``output``.
+
+    Args:
+        weights: the 62 arrays of the published net, at any width.
+        is_plain: builds the net as it was published, see `openvino_graph.GraphBuilder`.
     """
-    graph = _Graph()
-    out = _net(graph, weights)
-    graph.node("Identity", out, output="output")
+    builder = _GraphBuilder(weights, is_plain=is_plain)
+    builder.build()
     model = helper.make_model(
         helper.make_graph(
-            graph.nodes,
+            builder.nodes,
             "net",
             [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, (1, 3, "height", "width"))],
             [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, (1, 3, "out_height", "out_width"))],
-            graph.constants,
+            builder.constants,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
@@ -45,63 +48,70 @@ def onnx_model(weights: Weights) -> bytes:
     return encoded
 
 
-class _Graph:
-    """Nodes and constants, as they are added."""
+class _GraphBuilder:
+    """Puts the net's layers together; a map is named by the output of its node."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights, *, is_plain: bool) -> None:
+        self._weights, self._is_plain = weights, is_plain
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
+    def build(self) -> None:
+        """Add all layers."""
+        features = "input"
+        for name, norm, stride in (("conv1", "in1", 1), ("conv2", "in2", 2), ("conv3", "in3", 2)):
+            features = self._node("Relu", self._normed(self._convolved(features, name, stride=stride), norm))
+        for name in ("res1", "res2", "res3", "res4", "res5"):
+            inner = self._node("Relu", self._normed(self._convolved(features, f"{name}.conv1"), f"{name}.in1"))
+            inner = self._normed(self._convolved(inner, f"{name}.conv2"), f"{name}.in2")
+            features = self._node("Add", inner, features)
+        for name, norm in (("deconv1", "in4"), ("deconv2", "in5")):
+            features = self._node("Relu", self._normed(self._enlarged(features, name), norm))
+        self._node("Identity", self._last(features), output="output")
+
+    def _node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{kind}{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
-    def constant(self, numbers: NDArray[Any]) -> str:
-        """Add numbers; return their name."""
+    def _constant(self, numbers: Any) -> str:
         name = f"constant{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(numbers), name))
         return name
 
+    def _bordered(self, features: str, border_px: int, *, mode: str = "reflect") -> str:
+        borders = self._constant(np.array([0, 0, border_px, border_px] * 2))
+        return self._node("Pad", features, borders, mode=mode)
 
-def _net(graph: _Graph, weights: Weights) -> str:
-    features = "input"
-    for name, norm, stride in (("conv1", "in1", 1), ("conv2", "in2", 2), ("conv3", "in3", 2)):
-        features = _normed(graph, _convolved(graph, features, weights, name, stride=stride), weights, norm)
-    for name in ("res1", "res2", "res3", "res4", "res5"):
-        inner = _normed(graph, _convolved(graph, features, weights, f"{name}.conv1"), weights, f"{name}.in1")
-        inner = _convolved(graph, inner, weights, f"{name}.conv2")
-        features = graph.node("Add", _normed(graph, inner, weights, f"{name}.in2", has_relu=False), features)
-    for name, norm in (("deconv1", "in4"), ("deconv2", "in5")):
-        kernel = graph.constant(enlarging_kernel(weights[f"{name}.conv2d.weight"]))
-        large = graph.node(
-            "ConvTranspose", _bordered(graph, features, 1, mode="edge"), kernel, strides=[2, 2], pads=[3, 3, 3, 3]
-        )
-        features = _normed(graph, large, weights, norm)
-    return _last(graph, features, weights)
+    def _convolved(self, features: str, name: str, *, stride: int = 1) -> str:
+        kernel = self._weights[f"{name}.conv2d.weight"]
+        bordered = self._bordered(features, kernel.shape[-1] // 2)
+        return self._node("Conv", bordered, self._constant(kernel), strides=[stride, stride])
 
+    def _enlarged(self, features: str, name: str) -> str:
+        if self._is_plain:
+            return self._convolved(self._twice_as_large(features), name)
+        kernel = self._constant(enlarging_kernel(self._weights[f"{name}.conv2d.weight"]))
+        bordered = self._bordered(features, 1, mode="edge")
+        return self._node("ConvTranspose", bordered, kernel, strides=[2, 2], pads=[3, 3, 3, 3])
 
-def _bordered(graph: _Graph, features: str, border_px: int, *, mode: str = "reflect") -> str:
-    borders = graph.constant(np.array([0, 0, border_px, border_px] * 2))
-    return graph.node("Pad", features, borders, mode=mode)
+    def _twice_as_large(self, features: str) -> str:
+        scales = self._constant(np.array([1, 1, 2, 2], np.float32))
+        modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self._node("Resize", features, "", scales, mode="nearest", **modes)
 
+    def _last(self, features: str) -> str:
+        weight, bias = self._weights["deconv3.conv2d.weight"], self._weights["deconv3.conv2d.bias"]
+        bordered = self._bordered(features, weight.shape[-1] // 2)
+        if self._is_plain:
+            return self._node("Conv", bordered, self._constant(weight), self._constant(bias))
+        kernel, offset = self._constant(doubled_kernel(weight)), self._constant(np.repeat(bias, 4))
+        out = self._node("Conv", bordered, kernel, offset, strides=[2, 2])
+        return self._node("DepthToSpace", out, blocksize=2, mode="CRD")
 
-def _convolved(graph: _Graph, features: str, weights: Weights, name: str, *, stride: int = 1) -> str:
-    kernel = weights[f"{name}.conv2d.weight"]
-    bordered = _bordered(graph, features, kernel.shape[-1] // 2)
-    return graph.node("Conv", bordered, graph.constant(kernel), strides=[stride, stride])
-
-
-def _normed(graph: _Graph, features: str, weights: Weights, name: str, *, has_relu: bool = True) -> str:
-    gain, offset = graph.constant(weights[f"{name}.weight"]), graph.constant(weights[f"{name}.bias"])
-    normed = graph.node("InstanceNormalization", features, gain, offset, epsilon=_EPSILON)
-    return graph.node("Relu", normed) if has_relu else normed
-
-
-def _last(graph: _Graph, features: str, weights: Weights) -> str:
-    weight, bias = weights["deconv3.conv2d.weight"], weights["deconv3.conv2d.bias"]
-    bordered = _bordered(graph, features, weight.shape[-1] // 2)
-    kernel, offset = graph.constant(doubled_kernel(weight)), graph.constant(np.repeat(bias, 4))
-    out = graph.node("Conv", bordered, kernel, offset, strides=[2, 2])
-    return graph.node("DepthToSpace", out, blocksize=2, mode="CRD")
+    def _normed(self, features: str, name: str) -> str:
+        if self._is_plain:
+            start, stop, axes = (self._constant(np.array(each)) for each in ([0, 0], [1, 1], [2, 3]))
+            features = self._node("Sub", features, self._node("Slice", features, start, stop, axes))
+        gain, offset = (self._constant(self._weights[f"{name}.{what}"]) for what in ("weight", "bias"))
+        return self._node("InstanceNormalization", features, gain, offset, epsilon=_EPSILON)

@@ -102,15 +102,15 @@ def _openvino(conversion: Conversion, wanted: Wanted) -> Engine:
 
 
 def _onnxruntime(conversion: Conversion, wanted: Wanted) -> Engine:
-    from .onnx_engine import OnnxEngine, bytes_per_pixel
+    from .onnx_engine import MadeOnnx, OnnxEngine, bytes_per_pixel
 
-    return OnnxEngine(
-        conversion.path,
-        device="cpu" if wanted.device == "auto" else wanted.device,
-        threads=wanted.threads,
+    made = MadeOnnx(
         content=conversion.onnx(),
+        plain_content=lambda: conversion.onnx(is_plain=True),
         bytes_per_pixel=bytes_per_pixel(conversion.weights()),
     )
+    device = "cpu" if wanted.device == "auto" else wanted.device
+    return OnnxEngine(conversion.path, device=device, threads=wanted.threads, made=made)
 
 
 def _torch(conversion: Conversion, wanted: Wanted) -> Engine:

@@ -152,6 +152,14 @@ def test_onnxruntime_and_torch_agree_with_openvino(small_weights: Path, precisio
         )
 
 
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_pictures_of_one_colour_stay_so(small_weights: Path, engine: str) -> None:
+    picture = np.full((1, 3, 61, 67), 77, np.float32)
+    for _ in range(2):
+        styled = open_engine(small_weights, engine=engine).run(picture)
+        assert np.ptp(styled, axis=(2, 3)).max() < 0.01
+
+
 def test_onnxruntime_is_float32_whatever_is_asked_for(small_weights: Path) -> None:
     engine = open_engine(small_weights, engine="onnxruntime", precision="fast")
     assert (engine.precision, engine.arithmetic) == ("float32", "float32")
