@@ -25,7 +25,8 @@ def _norm(x: torch.Tensor, state: dict[str, torch.Tensor], name: str) -> torch.T
     return F.instance_norm(x, weight=state[f"{name}.weight"], bias=state[f"{name}.bias"])
 
 
-def _net(x: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+def styled(x: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Run the published net on pictures of 0-255."""
     for number, stride in ((1, 1), (2, 2), (3, 2)):
         x = F.relu(_norm(_conv(x, state, f"conv{number}", stride=stride), state, f"in{number}"))
     for number in range(1, 6):
@@ -45,8 +46,8 @@ def main() -> None:
     image = to_255(Image.open(content).convert("RGB")).unsqueeze(0)
     with torch.no_grad():
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        styled = _net(image, state)[0]
-    pixels = styled.clamp(0, 255).numpy().transpose(1, 2, 0).astype("uint8")
+        made = styled(image, state)[0]
+    pixels = made.clamp(0, 255).numpy().transpose(1, 2, 0).astype("uint8")
     Image.fromarray(pixels).save(output)
 
 
