@@ -21,6 +21,8 @@ _ONLY_FATAL = 4
 _UNKNOWN_BYTES_PER_PIXEL = 1600
 """That of the published net with 32 channels."""
 
+_LARGE_PX = 4_000_000
+
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 
@@ -31,7 +33,7 @@ class MadeOnnx:
 
     Attributes:
         content: of the one for most pictures.
-        plain_content: returns that of the one for pictures of one colour.
+        plain_content: returns that of the one for large pictures and those of one colour.
         bytes_per_pixel: what a run takes over idle.
     """
 
@@ -92,7 +94,9 @@ class OnnxEngine:
                 f"{width} x {height}; resize the picture, or export the model with free height and width"
             )
         session = self._session
-        if self._open_plain is not None and is_flat(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0))):
+        if self._open_plain is not None and (
+            height * width > _LARGE_PX or is_flat(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0)))
+        ):
             session = self._open_plain()
         try:
             styled: NDArray[np.float32] = session.run(None, {self._input: rgb_255_13HW})[0]
@@ -109,10 +113,10 @@ class OnnxEngine:
 def bytes_per_pixel(weights: Mapping[str, NDArray[np.float32]]) -> int:
     """Return what a run of published weights takes over idle for each pixel of the picture.
 
-    Measured with 1.31 at 4, 8, 16 and 32 channels: 150, 323, 600 and 1227.
+    Measured with 1.31 at 4, 8, 16 and 32 channels: 150, 323, 600 and 1227, and up to a third more for large pictures.
     """
     full, half, quarter = (len(weights[f"{name}.bias"]) for name in ("in1", "in2", "in3"))
-    return 40 + 38 * max(full, -(-half // 2), -(-quarter // 4))
+    return 120 + 46 * max(full, -(-half // 2), -(-quarter // 4))
 
 
 def _onnxruntime() -> Any:

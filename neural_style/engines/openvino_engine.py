@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from .processor import num_cores
 with garbage_kept():
     import openvino as ov
 
-    from .openvino_graph import GraphBuilder
+    from .openvino_graph import NORMS_OF_BODY, GraphBuilder
     from .openvino_precision import check_precisions, kept_in_float32
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "not enough memory", "cannot allocate", "failed to allocate")
 _LARGE_PX = 4_000_000
-"""What a larger picture took is given back after it, which costs the next one a twentieth of its time."""
+"""In a larger picture sums are to be exact whatever the precision. What it took is given back after it, which costs the
+next one a twentieth of its time."""
 
 
 class OpenVinoEngine:
@@ -53,37 +55,55 @@ class OpenVinoEngine:
         self.precision = "fast" if precision == "fast" and _has_bfloat16(self._core) else "float32"
         self.arithmetic = "bfloat16" if self.precision == "fast" else "float32"
         self.bytes_per_pixel = bytes_per_pixel(weights)
-        num_streams = num_cores() if self.threads == 1 else 1
-        if self.precision == "fast":
-            self._runner = _Runner(self._core, self._mixed, threads=self.threads, num_streams=num_streams, hint="bf16")
-            check_precisions(self._runner.compiled)
-        else:
-            self._runner = _Runner(
-                self._core, GraphBuilder(weights).whole, threads=self.threads, num_streams=num_streams
-            )
-        self._plain: _Runner | None = None
+        self._num_streams = num_cores() if self.threads == 1 else 1
         self._lock = threading.Lock()
+        self._runners: dict[str, _Runner] = {}
+        self._runner("usual")
 
     def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style one picture; see `neural_style.engines.Engine.run`."""
-        flat = is_flat(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0)))
-        return (self._plain_runner() if flat else self._runner).run(rgb_255_13HW)
+        height, width = rgb_255_13HW.shape[2:]
+        kind = "usual"
+        if is_flat(ArraySource(rgb_255_13HW[0].transpose(1, 2, 0))):
+            kind = "flat"
+        elif self.precision == "fast" and height * width > _LARGE_PX:
+            kind = "large"
+        return self._runner(kind).run(rgb_255_13HW)
 
-    def _plain_runner(self) -> _Runner:
+    def _runner(self, kind: str) -> _Runner:
+        """Return what runs a kind of picture, compiled when it is first wanted."""
         with self._lock:
-            if self._plain is None:
-                build = GraphBuilder(self._weights, is_plain=True).whole
-                self._plain = _Runner(self._core, build, threads=self.threads, num_streams=1)
-            return self._plain
+            if kind not in self._runners:
+                self._runners[kind] = self._compiled(kind)
+            return self._runners[kind]
 
-    def _mixed(self) -> Any:
+    def _compiled(self, kind: str) -> _Runner:
+        open_runner = partial(
+            _Runner, self._core, threads=self.threads, num_streams=self._num_streams if kind == "usual" else 1
+        )
+        if self.precision == "fast" and kind != "flat":
+            try:
+                runner = open_runner(partial(self._reduced, kind), hint="bf16")
+                check_precisions(runner.compiled)
+            except EngineError:
+                if kind == "usual":
+                    raise
+            else:
+                return runner
+        return open_runner(partial(self._full, kind), hint="f32")
+
+    def _full(self, kind: str) -> Any:
+        return GraphBuilder(self._weights, is_plain=kind == "flat").build()
+
+    def _reduced(self, kind: str) -> Any:
         """Build the net with its first two layers kept in float32.
 
         They see differences of a level or less between neighbours, which bfloat16 rounds away: 30 to 37 dB instead of
-        44 to 50 on a smooth picture.
+        44 to 50 on a smooth picture. Of large pictures the norms at half and full size near the end are kept, too:
+        at 4000 x 6000 they make 46 dB of 32.
         """
-        builder = GraphBuilder(self._weights, is_exact=False)
-        return builder.with_body(kept_in_float32(self._core, builder.front()))
+        by_mvn = [name for name in NORMS_OF_BODY if kind == "usual" or name not in ("in4", "in5")]
+        return kept_in_float32(self._core, GraphBuilder(self._weights, by_mvn=by_mvn).build())
 
 
 class _Runner:
@@ -100,7 +120,9 @@ class _Runner:
         EngineError: OpenVINO cannot build or compile it.
     """
 
-    def __init__(self, core: Any, build: Any, *, threads: int, num_streams: int, hint: str = "f32") -> None:
+    def __init__(
+        self, core: Any, build: Callable[[], Any], *, threads: int, num_streams: int, hint: str = "f32"
+    ) -> None:
         settings = {
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": threads * num_streams,

@@ -7,7 +7,7 @@ used: it adds up in float32 from one end to the other, which is 55 to 61 dB at 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from openvino import opset1
 from openvino import opset13 as ops
 
+from .openvino_precision import name_as_kept
 from .rewriting import doubled_kernel, enlarging_kernel
 
 Weights = Mapping[str, NDArray[np.float32]]
+
+NORMS_OF_BODY = ("in3", *(f"res{block}.in{norm}" for block in range(1, 6) for norm in (1, 2)), "in4", "in5")
+"""All but the first two."""
 
 _EPSILON = 1e-5
 _SMALLEST_SIDE_PX = 8
@@ -29,41 +33,34 @@ class GraphBuilder:
 
     Args:
         weights: the 62 arrays of the published net, at any width.
-        is_exact: False lets MVN compute the norms after the first two layers, for what runs in less than float32.
+        by_mvn: norms that MVN is to compute, where less than float32 is wanted and there are not too many pixels.
         is_plain: builds the net as it was published, for pictures of one colour. Each map of such a picture is one
             number in each channel, and a norm divides by nearly nothing what differs from it. So the same products are
             added up in the same order for every pixel, and each map is measured from its first pixel: nothing differs.
     """
 
-    def __init__(self, weights: Weights, *, is_exact: bool = True, is_plain: bool = False) -> None:
-        self._weights, self._is_exact, self._is_plain = weights, is_exact, is_plain
+    def __init__(self, weights: Weights, *, by_mvn: Collection[str] = (), is_plain: bool = False) -> None:
+        self._weights, self._by_mvn, self._is_plain = weights, by_mvn, is_plain
 
-    def whole(self) -> Any:
+    def build(self) -> Any:
         """Return an `openvino.Model` for pictures ``(1, 3, H, W)``, 0-255, H and W from 8 up.
 
-        Its output has H and W rounded up to a multiple of four, about 0-255.
+        Its output has H and W rounded up to a multiple of four, about 0-255. The layers at full and half size before
+        the third convolution, and all norms that MVN does not compute, are named as those `openvino_precision` keeps.
         """
-        return self.with_body(self.front())
-
-    def front(self) -> Any:
-        """Return the first two layers alone as a model."""
         side = ov.Dimension(_SMALLEST_SIDE_PX, -1)
         rgb_13HW = ops.parameter(ov.PartialShape([1, 3, side, side]), np.float32, name="rgb")
         features = ops.relu(self._normed(self._convolved(rgb_13HW, "conv1"), "in1"))
         features = ops.relu(self._normed(self._convolved(features, "conv2", stride=2), "in2"))
-        return ov.Model([features], [rgb_13HW], "front")
-
-    def with_body(self, front: Any) -> Any:
-        """Return a model that goes on where the model of the first two layers ends."""
-        features = front.get_results()[0].input_value(0)
-        features = ops.relu(self._body_normed(self._convolved(features, "conv3", stride=2), "in3"))
+        name_as_kept(rgb_13HW, features)
+        features = self._normed_and_cut(self._convolved(features, "conv3", stride=2), "in3")
         for name in ("res1", "res2", "res3", "res4", "res5"):
-            inner = ops.relu(self._body_normed(self._convolved(features, f"{name}.conv1"), f"{name}.in1"))
-            inner = self._body_normed(self._convolved(inner, f"{name}.conv2"), f"{name}.in2")
+            inner = self._normed_and_cut(self._convolved(features, f"{name}.conv1"), f"{name}.in1")
+            inner = self._normed(self._convolved(inner, f"{name}.conv2"), f"{name}.in2")
             features = ops.add(inner, features)
         for name, norm in (("deconv1", "in4"), ("deconv2", "in5")):
-            features = ops.relu(self._body_normed(self._enlarged(features, name), norm))
-        return ov.Model([self._last(features)], front.get_parameters(), "net")
+            features = self._normed_and_cut(self._enlarged(features, name), norm)
+        return ov.Model([self._last(features)], [rgb_13HW], "net")
 
     def _convolved(self, features: Any, name: str, *, stride: int = 1) -> Any:
         kernel = self._weights[f"{name}.conv2d.weight"]
@@ -84,14 +81,17 @@ class GraphBuilder:
         out = _convolution(bordered, doubled_kernel(weight), stride=2)
         return ops.depth_to_space(ops.add(out, _a_channel(np.repeat(bias, 4))), "depth_first", 2)
 
-    def _body_normed(self, features: Any, name: str) -> Any:
-        return self._normed(features, name, is_exact=self._is_exact)
+    def _normed_and_cut(self, features: Any, name: str) -> Any:
+        out = ops.relu(self._normed(features, name))
+        if name not in self._by_mvn:
+            name_as_kept(features, out)
+        return out
 
-    def _normed(self, features: Any, name: str, *, is_exact: bool = True) -> Any:
+    def _normed(self, features: Any, name: str) -> Any:
         gain, offset = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         if self._is_plain:
             features = _from_first_pixel(features)
-        if is_exact:
+        if name not in self._by_mvn:
             return _exactly_normed(features, gain, offset)
         normed = ops.mvn(features, _constant(np.array([2, 3])), True, _EPSILON, "inside_sqrt")
         return ops.add(ops.multiply(normed, _a_channel(gain)), _a_channel(offset))

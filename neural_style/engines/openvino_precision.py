@@ -7,6 +7,7 @@ word (of `Subtract`, `Divide`, `Power` by -1 and the newer kind of `Pad`), so wh
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -18,26 +19,38 @@ import openvino as ov
 from ..errors import EngineError
 
 _MARK = '<rt_info><attribute name="DisablePrecisionConversion" version="0" value="dynamic:f16" /></rt_info>'
-_LAYER = re.compile(r'(<layer [^>]*type="(?!Const"|Parameter"|Result")[^>]*>(?:\s*<data [^>]*/>)?)')
 _KEPT = "float32/"
+_KEPT_LAYER = re.compile(rf'(<layer [^>]*name="{_KEPT}[^>]*>(?:\s*<data [^>]*/>)?)')
+
+
+def name_as_kept(before: Any, after: Any) -> None:
+    """Name all layers between two of them, the second included, as those that are to stay in float32."""
+    names = itertools.count()
+    start = before.get_name() if hasattr(before, "get_name") else before.get_node().get_name()
+    todo, seen = [after], {start}
+    while todo:
+        layer = todo.pop()
+        if layer.get_name() in seen or layer.get_type_name() == "Constant":
+            continue
+        seen.add(layer.get_name())
+        layer.set_friendly_name(f"{_KEPT}{start}/{next(names)}")
+        todo += [source.get_source_output().get_node() for source in layer.inputs()]
 
 
 def kept_in_float32(core: Any, model: Any) -> Any:
-    """Return the model with every layer marked, and named so that `check_precisions` knows it.
+    """Return the model with every layer marked that `name_as_kept` has named.
 
     Args:
         core: an `openvino.Core`.
-        model: it is renamed in place.
+        model: stays as it is.
 
     Raises:
         OSError: there is no room for a file of the model's size among the system's temporary files.
     """
-    for number, layer in enumerate(model.get_ops()):
-        layer.set_friendly_name(f"{_KEPT}{number}")
     with tempfile.TemporaryDirectory() as folder:
-        structure, numbers = Path(folder, "part.xml"), Path(folder, "part.bin")
+        structure, numbers = Path(folder, "net.xml"), Path(folder, "net.bin")
         ov.serialize(model, structure, numbers)
-        marked = _LAYER.sub(lambda layer: layer[1] + _MARK, structure.read_text(encoding="utf-8"))
+        marked = _KEPT_LAYER.sub(lambda layer: layer[1] + _MARK, structure.read_text(encoding="utf-8"))
         return core.read_model(marked.encode(), ov.Tensor(np.fromfile(numbers, np.uint8)))
 
 
@@ -49,7 +62,8 @@ def check_precisions(compiled: Any) -> None:
     """
     runs = [_Run(layer.get_rt_info()) for layer in compiled.get_runtime_model().get_ops()]
     kept = [run for run in runs if run.is_kept]
-    if lost := [run.names for run in kept if run.precision == "bf16"]:
+    # To read a map's shape is no arithmetic.
+    if lost := [run.names for run in kept if run.precision == "bf16" and run.kind != "ShapeOf"]:
         raise EngineError(
             f"OpenVINO {ov.__version__} runs {len(lost)} of {len(kept)} layers in bfloat16 that are to be float32 "
             f"(first {lost[0]!r})"

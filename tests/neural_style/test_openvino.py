@@ -105,14 +105,17 @@ def test_the_first_layers_stay_in_float32(fast: OpenVinoEngine, weights: Arrays,
     picture = np.rint(waves + rng.uniform(0, 1, waves.shape)).astype(np.float32)
     assert quality_db(fast.run(picture), plain(weights, picture)) >= 43
     all_reduced = OpenVinoEngine(weights, threads=1)
-    all_reduced._runner = openvino_engine._Runner(
-        all_reduced._core, openvino_engine.GraphBuilder(weights).whole, threads=1, num_streams=1, hint="bf16"
+    all_reduced._runners["usual"] = openvino_engine._Runner(
+        all_reduced._core, openvino_engine.GraphBuilder(weights).build, threads=1, num_streams=1, hint="bf16"
     )
     assert quality_db(all_reduced.run(picture), plain(weights, picture)) < 43  # so the marks are what helps
 
 
 def test_marks_that_are_not_heeded_are_found(weights: Arrays, monkeypatch: pytest.MonkeyPatch, fast: Any) -> None:
     monkeypatch.setattr(openvino_precision, "_MARK", "")
+    fast._runners.pop("large", None)
+    assert fast._runner("large").compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+    fast._runners.pop("large")
     with pytest.raises(EngineError, match=r"OpenVINO 2\S+ runs [0-9]+ of [0-9]+ layers in bfloat16 that are to be flo"):
         OpenVinoEngine(weights, threads=1, precision="fast")
 
@@ -138,6 +141,17 @@ def test_no_room_for_the_marks_is_one_sentence(weights: Arrays, monkeypatch: pyt
         OpenVinoEngine(weights, precision="fast")
 
 
+def test_norms_of_large_pictures_are_exact(
+    fast: OpenVinoEngine, engine: OpenVinoEngine, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "_LARGE_PX", 260 * 260)
+    picture = noise(rng, 260, 261)
+    assert quality_db(fast.run(picture), engine.run(picture)) >= 43
+    layers = [layer.get_rt_info() for layer in fast._runner("large").compiled.get_runtime_model().get_ops()]
+    kinds = [layer["layerType"].astype(str) for layer in layers]
+    assert (kinds.count("MVN"), "large" in engine._runners) == (11, False)  # in5 and in4 are none, in3 and res are
+
+
 def test_a_later_run_leaves_an_earlier_result_alone(engine: OpenVinoEngine, rng: np.random.Generator) -> None:
     first = engine.run(noise(rng, 24, 24))
     before = first.copy()
@@ -159,17 +173,17 @@ def test_one_thread_a_picture_lets_as_many_run_at_once_as_there_are_cores(
     engine: OpenVinoEngine, weights: Arrays
 ) -> None:
     cores = num_cores()
-    assert engine._runner.compiled.get_property("NUM_STREAMS") == cores
+    assert engine._runner("usual").compiled.get_property("NUM_STREAMS") == cores
     under_way = threading.Barrier(cores, timeout=10)
 
     def hold(_: int) -> None:
-        with engine._runner._request():
+        with engine._runner("usual")._request():
             under_way.wait()
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(hold, range(cores)))
     alone = OpenVinoEngine(weights)
-    assert (alone._runner.compiled.get_property("NUM_STREAMS"), alone.threads) == (1, cores)
+    assert (alone._runner("usual").compiled.get_property("NUM_STREAMS"), alone.threads) == (1, cores)
 
 
 @pytest.mark.parametrize(
@@ -188,11 +202,11 @@ def test_a_run_that_fails_is_one_sentence_and_the_next_one_works(
         def infer(self, *_: Any, **__: Any) -> None:
             raise fault
 
-    engine._runner._idle.put(Broken())  # the one that is taken next
+    engine._runner("usual")._idle.put(Broken())  # the one that is taken next
     picture = noise(rng, 8, 9)
     with pytest.raises(error, match=sentence):
         engine.run(picture)
-    assert isinstance(engine._runner._idle.get(timeout=5), Broken)  # given back, as any request would be
+    assert isinstance(engine._runner("usual")._idle.get(timeout=5), Broken)  # given back, as any request would be
     assert engine.run(picture).shape == (1, 3, 8, 12)
 
 
@@ -207,8 +221,8 @@ def test_what_a_large_picture_took_is_given_back(
             self.released += 1
             self.compiled.release_memory()
 
-    watched = Watched(engine._runner.compiled)
-    monkeypatch.setattr(engine._runner, "compiled", watched)
+    watched = Watched(engine._runner("usual").compiled)
+    monkeypatch.setattr(engine._runner("usual"), "compiled", watched)
     engine.run(noise(rng, 40, 40))
     assert watched.released == 0
     monkeypatch.setattr(openvino_engine, "_LARGE_PX", 40 * 40)
