@@ -270,7 +270,7 @@ class _Pixels:
         """See `Features.fill`."""
         rows_HW3: Any = self._source.rows(top, bottom)
         if not isinstance(rows_HW3, Tensor):
-            rows_HW3 = torch.from_numpy(np.ascontiguousarray(rows_HW3)).to(self.device)
+            rows_HW3 = torch.from_numpy(np.require(rows_HW3, requirements=["C", "W"])).to(self.device)
         out_HWC.copy_(rows_HW3)
 
 

@@ -92,6 +92,15 @@ def test_what_is_kept_changes_nothing(rng: np.random.Generator, tmp_path: Path, 
     assert np.abs(found - whole(net, rgb_HW3)).max() < 0.01
 
 
+def test_an_array_that_may_not_be_written_is_read(rng: np.random.Generator) -> None:
+    """As decoders give them; torch would warn of it, and warnings are errors here."""
+    rgb_HW3 = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    net = BandedNet(lively_net((3, 5, 7)))
+    wanted = in_bands(net, rgb_HW3)
+    rgb_HW3.flags.writeable = False
+    assert np.array_equal(in_bands(net, rgb_HW3), wanted)
+
+
 def test_a_picture_of_one_colour_stays_one() -> None:
     """Whose norms take rounding for contrast, where that is not the same at every position."""
     rgb_HW3 = np.full((33, 47, 3), (200, 30, 90), np.uint8)
