@@ -107,7 +107,9 @@ class BandedNet:
             OutputError: the disk has not enough space.
         """
         net, kept = self._net, plan.kept
-        bands = _Bands(plan.band_rows, on_progress, recomputes=kept)
+        # The plain layers enlarge maps as such, which takes up to twice as much a row (measured).
+        band_rows = max(1, plan.band_rows // 2) if self._is_plain else plan.band_rows
+        bands = _Bands(band_rows, on_progress, recomputes=kept)
         memory = MapStore(device=self.device)
         with MapStore(device=self.device, folder=folder if kept is Kept.ON_DISK else None) as store:
             picture = _Pixels(source, device=self.device)
@@ -119,7 +121,8 @@ class BandedNet:
             second.measure(bands.over(second.height, scale=2, work="conv2"))
             if half is not None:
                 first.kept = None
-            middle = self._middle(second, store, bands, plan)
+            middle = self._middle(second, store, bands)
+            middle.finish(band_rows)
             del first, second
             up1 = _normed(self._up1, middle, net.in4, half)
             up1.measure(bands.over(up1.height, scale=2, work="deconv1"))
@@ -132,7 +135,7 @@ class BandedNet:
                 rows_HWC = self._last.rows(up2, top, bottom)
                 put(pixels * top, (rows_HWC if self._is_plain else _unfolded(rows_HWC)).float())
 
-    def _middle(self, second: Normed, store: MapStore, bands: _Bands, plan: BandPlan) -> _Trunk:
+    def _middle(self, second: Normed, store: MapStore, bands: _Bands) -> _Trunk:
         net = self._net
         height, width = self._conv3.output_size(second)
         shape, dtype = (height, width, self._conv3.channels), self._conv3.dtype
@@ -143,7 +146,6 @@ class BandedNet:
         for conv1, conv2, block in self._blocks:
             inner = trunk.convolve_features(conv1, bands.over(height, scale=1, work="res"), block.in1)
             trunk.convolve_raw(conv2, inner, bands.over(height, scale=1, work="res"), block.in2)
-        trunk.finish(plan.band_rows)
         return trunk
 
 

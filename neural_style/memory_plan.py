@@ -27,6 +27,9 @@ class Kept(IntEnum):
 # What the libraries take for themselves.
 _ANY_BAND_BYTES = 16 << 20
 
+# What bands take on a CPU where all is kept, unless the lowest takes more.
+_BAND_AND_LIBRARY_BYTES = 80 << 20
+
 # Bytes a channel and pixel when most is kept at once: raw maps around each layer, in float32.
 _MAP_BYTES = {Kept.ALL: 7, Kept.HALF_SIZE: 3, Kept.QUARTER_SIZE: 2, Kept.ON_DISK: 0}
 
@@ -72,7 +75,7 @@ def band_plan(
             wanted = max(wanted, left)
         rows = _band_rows(height, width, channels=channels, bytes_left=left, wanted_bytes=wanted)
         if rows:
-            band_bytes = _band_bytes(rows, width, channels=channels)
+            band_bytes = _band_bytes(rows, height, width, channels=channels)
             disk_bytes = 2 * channels * height * width if kept is Kept.ON_DISK else 0
             return BandPlan(kept=kept, band_rows=rows, memory_bytes=map_bytes + band_bytes, disk_bytes=disk_bytes)
     return None
@@ -83,21 +86,33 @@ def whole_bytes_per_pixel(channels: int) -> int:
     return _MAP_BYTES[Kept.ALL] * channels + 36
 
 
-def least_bytes(width: int, *, channels: int) -> int:
-    """Return the memory without which a picture of that width cannot be styled at all."""
-    return _band_bytes(_FEWEST_BAND_ROWS, width, channels=channels)
+def with_bands_bytes(height: int, width: int, *, bytes_per_pixel: int) -> int:
+    """Return what a picture of which all is kept takes on a CPU at most, its bands included.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        bytes_per_pixel: See `whole_bytes_per_pixel`.
+    """
+    lowest_band_bytes = min(24, height + 8) * width * 4 * bytes_per_pixel
+    return bytes_per_pixel * height * width + max(_BAND_AND_LIBRARY_BYTES, lowest_band_bytes)
+
+
+def least_bytes(height: int, width: int, *, channels: int) -> int:
+    """Return the memory without which a picture of that size cannot be styled at all."""
+    return _band_bytes(_FEWEST_BAND_ROWS, height, width, channels=channels)
 
 
 def _band_rows(height: int, width: int, *, channels: int, bytes_left: int | None, wanted_bytes: int) -> int:
     """Return how tall a band may be, 0 where none fits."""
-    allowed = wanted_bytes if bytes_left is None else min(wanted_bytes, bytes_left)
-    per_row = _band_bytes(1, width, channels=channels) - _band_bytes(0, width, channels=channels)
-    fitting = (allowed - _band_bytes(0, width, channels=channels)) // per_row
-    if bytes_left is not None and _band_bytes(1, width, channels=channels) > bytes_left:
+    if bytes_left is not None and _band_bytes(_FEWEST_BAND_ROWS, height, width, channels=channels) > bytes_left:
         return 0
-    return int(min(max(fitting, _FEWEST_BAND_ROWS), _MOST_BAND_ROWS, -(-height // 4)))
+    allowed = wanted_bytes if bytes_left is None else min(wanted_bytes, bytes_left)
+    tallest = min(_MOST_BAND_ROWS, -(-height // 4))
+    fitting = (r for r in range(tallest, 0, -1) if _band_bytes(r, height, width, channels=channels) <= allowed)
+    return next(fitting, _FEWEST_BAND_ROWS)
 
 
-def _band_bytes(rows: int, width: int, *, channels: int) -> int:
+def _band_bytes(rows: int, height: int, width: int, *, channels: int) -> int:
     """Return what is in memory while a band is computed, as measured: its rows and some around it, several times."""
-    return _ANY_BAND_BYTES + (4 * rows + 20) * width * (24 * channels + 32)
+    return _ANY_BAND_BYTES + min(4 * rows + 20, height + 8) * width * (24 * channels + 32)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from .engines import Engine, open_engine
 from .errors import DeviceMemoryError, EngineError, NeuralStyleError, PictureError
 from .free_memory import free_bytes
 from .images import Picture, load_image, refuse_unwritable, save_image
-from .memory_plan import BandPlan
+from .memory_plan import BandPlan, with_bands_bytes
 from .picture_facts import read_facts
 from .pixel_file import BandFile
 from .pixels import ArraySink, ArraySource, Extended, FileSink, FileSource, PixelSink, PixelSource, is_flat
@@ -31,8 +31,8 @@ from .progress_parts import part_of
 
 log = logging.getLogger("neural_style")
 
-_ARRAY_BYTES_PER_PIXEL = 6
-"""Of a picture in memory and its result."""
+_ARRAY_BYTES_PER_PIXEL, _FLOAT_ARRAY_BYTES_PER_PIXEL = 6, 15
+"""Of a picture in memory and its result, rounded or not."""
 
 _LOADED_BYTES_PER_PIXEL = 16
 """Of a picture while it is decoded into memory, or encoded."""
@@ -127,7 +127,7 @@ class Stylizer:
 
     def _set(self, engine: Engine, opened: Callable[..., Engine], *, memory_bytes: int | None) -> None:
         self._engine, self._opened, self._memory_bytes = engine, opened, memory_bytes
-        self._others: dict[tuple[str, str], Engine] = {}
+        self._others: dict[tuple[tuple[str, str], ...], Engine] = {}
         self._lock = threading.Lock()
         self._has_warned = False
         self.engine_name = engine.name
@@ -157,7 +157,7 @@ class Stylizer:
             OutputError: the disk has not enough space for the bands.
         """
         sink = ArraySink(*_size(rgb_HW3), dtype=np.float32)
-        self._style(ArraySource(rgb_HW3), sink)
+        self._style(ArraySource(rgb_HW3), sink, held_per_pixel=_FLOAT_ARRAY_BYTES_PER_PIXEL)
         return sink.rgb_HW3
 
     def style(self, rgb_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -247,7 +247,7 @@ class Stylizer:
             made_by = self._style(
                 FileSource(picture.rgb),
                 FileSink(rgb),
-                held_bytes=0,
+                held_per_pixel=0,
                 folder=folder,
                 on_progress=part_of(on_progress, 0.05, 0.9),
             )
@@ -260,14 +260,16 @@ class Stylizer:
         source: PixelSource,
         sink: PixelSink,
         *,
-        held_bytes: int | None = None,
+        held_per_pixel: int = _ARRAY_BYTES_PER_PIXEL,
         folder: Path | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> dict[str, Any]:
         """Style whole if that fits, else in bands; return how it was made."""
-        engine = self._engine_for(source)
-        allowed = self._allowed_bytes(engine, source, held_bytes=held_bytes)
-        needed = engine.bytes_per_pixel * source.height * source.width
+        engine, extended = self._engine_for(source), Extended(source)
+        allowed = self._allowed_bytes(engine, held_bytes=held_per_pixel * source.height * source.width)
+        needed = engine.bytes_per_pixel * extended.height * extended.width
+        if _is_band_engine(engine):
+            needed = with_bands_bytes(extended.height, extended.width, bytes_per_pixel=engine.bytes_per_pixel)
         if allowed is None or needed <= allowed:
             try:
                 _style_whole(engine, source, sink)
@@ -278,7 +280,7 @@ class Stylizer:
                 allowed = (free_bytes(engine.device) or needed) // 4
         bands = self._band_engine(engine)
         plan = bands.stream(
-            Extended(source),
+            extended,
             sink,
             memory_bytes=allowed,
             folder=folder or Path(tempfile.gettempdir()),
@@ -293,11 +295,11 @@ class Stylizer:
             return engine
         if source.height * source.width >= FAST_FROM_PX and not is_flat(source, deviation=_FLAT_DEVIATION):
             return engine
-        return self._other(engine=engine.name, precision=DEFAULT_PRECISION)
+        return self._other(precision=DEFAULT_PRECISION)
 
     def _band_engine(self, engine: Engine) -> _BandEngine:
-        if hasattr(engine, "stream"):
-            return engine  # type: ignore[return-value]  # it has what makes it one
+        if _is_band_engine(engine):
+            return engine
         try:
             return self._other(engine="torch", precision=engine.precision)  # type: ignore[return-value]
         except EngineError as err:
@@ -305,27 +307,29 @@ class Stylizer:
                 f"the picture does not fit into the memory, and only torch styles in bands: {err}"
             ) from err
 
-    def _other(self, *, engine: str, precision: str) -> Engine:
+    def _other(self, **options: str) -> Engine:
         """Return another engine for the same model on the same device, opened when it is first wanted."""
         with self._lock:
-            key = (engine, precision)
+            key = tuple(sorted(options.items()))
             if key not in self._others:
-                self._others[key] = self._opened(device=self.device, engine=engine, precision=precision)
+                self._others[key] = self._opened(device=self.device, **options)
             return self._others[key]
 
-    def _allowed_bytes(self, engine: Engine, source: PixelSource, *, held_bytes: int | None) -> int | None:
+    def _allowed_bytes(self, engine: Engine, *, held_bytes: int) -> int | None:
         """Return what styling may take besides the picture and its result; None where nobody knows."""
         if self._memory_bytes is None:
             free = free_bytes(engine.device)
             return None if free is None else free // 2
-        if held_bytes is None:
-            held_bytes = _ARRAY_BYTES_PER_PIXEL * source.height * source.width if engine.device == "cpu" else 0
-        return max(0, self._memory_bytes - held_bytes)
+        return max(0, self._memory_bytes - (held_bytes if engine.device == "cpu" else 0))
 
     def _warn(self, sentence: str) -> None:
         if not self._has_warned:
             self._has_warned = True
             log.warning("%s", sentence)
+
+
+def _is_band_engine(engine: Engine) -> TypeGuard[_BandEngine]:
+    return hasattr(engine, "stream")
 
 
 def _description(engine: Engine) -> dict[str, Any]:

@@ -97,7 +97,11 @@ def test_a_file_that_does_not_fit_goes_from_file_to_file(
 
 
 @pytest.mark.slow
-def test_a_side_of_a_few_pixels_is_extended_in_files_too(little: Stylizer, plenty: Stylizer, tmp_path: Path) -> None:
+def test_a_side_of_a_few_pixels_is_extended_in_files_too(
+    weights: Path, plenty: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_files = Stylizer(weights, device="cpu", engine="torch", memory_bytes=100 * MIB)
+    monkeypatch.setattr(in_files, "_is_for_bands", lambda *_, **__: True)
     for width, height in ((3, 40_000), (40_000, 3)):
         scene = (
             draw_scene(1, width_px=200, height_px=200)[:3]
@@ -107,7 +111,8 @@ def test_a_side_of_a_few_pixels_is_extended_in_files_too(little: Stylizer, plent
         scene = np.resize(scene, (height, width, 3))
         content = tmp_path / "in.png"
         Image.fromarray(scene).save(content)
-        little.style_file(content, tmp_path / "out.png")
+        styled = in_files.style_file(content, tmp_path / "out.png")
+        assert styled.made_by["file"] == "in bands"
         assert nearest(load_image(tmp_path / "out.png").rgb_HW3, plenty.style(scene)) <= 1
 
 
@@ -207,6 +212,41 @@ stylizer.style_file(sys.argv[2], sys.argv[3], on_progress=kill)
     assert done.returncode == -signal.SIGKILL
     left = [path.name for path in folder.iterdir()]
     assert left == [] or (moment > 0.9 and all(name.startswith(".") for name in left))  # a scratch file is swept later
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_flat", [False, True], ids=["a scene", "one colour"])
+@pytest.mark.parametrize(
+    ("height", "width", "allowed_mib"), [(300, 300, 24), (600, 600, 60), (900, 900, 200), (30_000, 3, 40)]
+)
+def test_an_array_takes_no_more_memory_than_it_may(
+    tmp_path: Path, height: int, width: int, allowed_mib: int, is_flat: bool
+) -> None:
+    save_weights(lively_net((16, 32, 64)), tmp_path / "w.pth")
+    code = """
+import sys, threading, time
+import numpy as np
+from neural_style.stylize import Stylizer
+def own_mib():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 1024
+height, width, allowed_mib, is_flat = map(int, sys.argv[2:])
+scene = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+stylizer = Stylizer(sys.argv[1], device="cpu", engine="torch", threads=1, memory_bytes=allowed_mib << 20)
+idle, seen = own_mib(), []
+def watch():
+    while True:
+        seen.append(own_mib())
+        time.sleep(0.001)
+threading.Thread(target=watch, daemon=True).start()
+stylizer.style_float(scene // 255 if is_flat else scene)
+print(max(seen) - idle)
+"""
+    numbers = [str(number) for number in (height, width, allowed_mib, int(is_flat))]
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "w.pth", *numbers], check=True, capture_output=True, text=True
+    )
+    assert float(done.stdout) < allowed_mib
 
 
 @pytest.mark.slow

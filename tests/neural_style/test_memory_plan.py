@@ -36,7 +36,7 @@ def test_less_memory_keeps_less_and_never_takes_more_than_there_is(memory_bytes:
 
 
 def test_the_least_memory_is_enough_and_less_is_not() -> None:
-    least = least_bytes(4096, channels=16)
+    least = least_bytes(4096, 4096, channels=16)
     plan = plan_of(least)
     assert plan is not None
     assert (plan.kept, plan.band_rows) == (Kept.ON_DISK, 1)
@@ -52,6 +52,13 @@ def test_a_band_is_not_taller_than_the_picture() -> None:
     plan = plan_of(None, height=13, width=13)
     assert plan is not None
     assert plan.band_rows == 4
+
+
+def test_a_low_picture_has_no_more_rows_around_a_band_than_it_has() -> None:
+    assert least_bytes(8, 40_000, channels=4) < 100 * MIB < least_bytes(4096, 40_000, channels=4)
+    plan = plan_of(100 * MIB, height=8, width=40_000, channels=4)
+    assert plan is not None
+    assert plan.memory_bytes <= 100 * MIB
 
 
 def test_a_plan_tells_what_it_keeps() -> None:

@@ -200,3 +200,21 @@ def test_nothing_is_logged_for_a_plain_picture(
 def test_all_of_the_packages_errors_have_one_base(tmp_path: Path) -> None:
     with pytest.raises(NeuralStyleError, match="there is no such model file"):
         Stylizer(tmp_path / "no.pth")
+
+
+def test_what_fast_would_spoil_is_styled_by_the_engine_that_was_asked_for() -> None:
+    asked: list[dict[str, str]] = []
+    fast, exact = FakeEngine(lambda rgb: rgb), FakeEngine(lambda rgb: rgb)
+    fast.name, fast.precision = "openvino", "fast"
+
+    def opened(**options: str) -> FakeEngine:
+        asked.append(options)
+        return exact
+
+    stylizer = Stylizer.__new__(Stylizer)
+    stylizer._set(fast, opened, memory_bytes=None)
+    for _ in range(2):
+        stylizer.style(np.zeros((9, 9, 3), np.uint8))
+    assert (len(fast.seen), len(exact.seen)) == (0, 2)
+    # Not openvino by name: `auto` takes the next where its float32 does not keep its promise.
+    assert asked == [{"device": "cpu", "precision": "float32"}]
