@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,10 @@ import torch
 from torch.utils import deterministic as _filling
 
 filling: Any = _filling  # whose one setting its type does not tell of
+
+_float32_lock = threading.Lock()
+_float32_before: list[list[str]] = []
+"""The settings before each block of `full_float32` that has not ended; the first ones are the program's own."""
 
 
 @contextmanager
@@ -37,6 +42,8 @@ def run_settings(*, threads: int | None, deterministic: bool) -> Iterator[None]:
 def full_float32() -> Iterator[None]:
     """Switch TF32 off for this block: with its 10-bit mantissa CUDA's results differ from the CPU's by whole levels.
 
+    Threads may be in such blocks at once: the settings are the process's, and the last to leave puts them back.
+
     By the settings of single operations: `cudnn.flags(allow_tf32=False)` does not override a
     `torch.backends.fp32_precision` of "tf32", and raises on leaving (torch 2.15).
     """
@@ -44,14 +51,16 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # torch puts it there at import
         torch.backends.cuda.matmul,
     )
-    before = [setting.fp32_precision for setting in settings]
-    try:
+    with _float32_lock:
+        _float32_before.append([setting.fp32_precision for setting in settings])
         for setting in settings:
             setting.fp32_precision = "ieee"
+    try:
         yield
     finally:
-        for setting, precision in zip(settings, before, strict=True):
-            setting.fp32_precision = precision
+        with _float32_lock:
+            for setting, precision in zip(settings, _float32_before.pop(), strict=True):
+                setting.fp32_precision = precision
 
 
 @contextmanager
