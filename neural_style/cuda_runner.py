@@ -2,9 +2,9 @@
 
 Axes: H height, W width; 3 is red, green, blue. Range ``_255``: 0-255.
 
-A megapixel takes an H100 less than a millisecond, and some hundred kernels take as long to launch one by one. So the
-second picture of a size is recorded as a graph (the first one has warmed up what chooses algorithms), and further ones
-are copied to where it reads, and played. Pictures come and go through pinned memory while another thread's is computed.
+A megapixel takes an H100 less than a millisecond, and some hundred kernels take as long to launch one by one. So a
+size that is met again is recorded as a graph, and that picture and further ones are copied to where it reads, and
+played. Pictures come and go through pinned memory while another thread's is computed.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class CudaRunner:
         self._records = True
         self._lock = threading.Lock()
         self._of_thread = threading.local()
+        torch.cuda.synchronize(self._device)  # the net was made on another stream than those that will read it
 
     def run(self, rgb_255_HW3: NDArray[np.float32]) -> NDArray[np.float32]:
         """Style a picture; returns an array of the caller's own."""
@@ -101,11 +102,13 @@ class CudaRunner:
         if self._bytes_per_pixel * size[0] * size[1] > total_bytes // _GRAPH_SHARE:
             return None
         if len(self._graphs) == _NUM_GRAPHS:
-            self._graphs.popitem(last=False)
+            _, oldest = self._graphs.popitem(last=False)
+            oldest.is_free.synchronize()  # another thread's picture may be in its memory still
         try:
             self._graphs[size] = self._recorded(size)
-        except torch.OutOfMemoryError:
-            raise
+        except torch.OutOfMemoryError:  # of the graph, which keeps its maps; the picture itself may fit
+            del self._seen[size]
+            return None
         except RuntimeError as err:  # of CUDA or its driver; without a graph it goes on as before
             self._records = False
             log.warning("%s: cannot record what it does (%s); styling takes longer there", self._device, err)
@@ -114,6 +117,7 @@ class CudaRunner:
 
     def _recorded(self, size: tuple[int, int]) -> _Graph:
         rgb_255_HW3 = torch.zeros((*size, 3), dtype=torch.float32, device=self._device)
+        self._style(rgb_255_HW3)  # libraries set themselves up in each thread, which cannot be recorded
         self._stream().synchronize()
         graph = torch.cuda.CUDAGraph()
         # Other threads go on allocating and copying meanwhile: only what this one does may not be unsafe.
