@@ -120,7 +120,7 @@ def _style(made: Made, inputs: dict[str, Path], again: Path) -> None:
         threads=threads if isinstance(threads, int) else None,
         engine=engine if engine in ENGINES else ENGINES[0],
         precision=made.parameters.precision,
-        memory_bytes=current.memory_bytes,
+        memory_bytes=_memory_bytes(then),
         cache=current.model_cache,
     )
     parameters = made.parameters
@@ -142,11 +142,27 @@ _NO_LIMIT = 2**40
 """The picture was accepted once."""
 
 
+def _memory_bytes(then: dict[str, Any]) -> int | None:
+    """The memory that made the bands, for the same bands; less where the settings allow less."""
+    bands = then.get("bands")
+    recorded = bands.get("memory_bytes") if isinstance(bands, dict) else None
+    known = [size for size in (recorded, settings.current().memory_bytes) if isinstance(size, int)]
+    return min(known, default=None)
+
+
 def _warn_of_others(path: Path, *, then: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in ("engine", "engine_version", "precision", "arithmetic", "threads", "bands"):
-        is_known = name in then or name == "bands"  # records of old know no arithmetic
-        if is_known and then.get(name) != now.get(name):
-            logger.warning("%s: made with %s %s, now %s", path, name, then.get(name), now.get(name))
+    for name in ("engine", "engine_version", "precision", "arithmetic", "threads"):
+        if name in then and then[name] != now.get(name):  # records of old know no arithmetic
+            logger.warning("%s: made with %s %s, now %s", path, name, then[name], now.get(name))
+    if _bands_in(then) != _bands_in(now):
+        logger.warning("%s: made %s, now %s; --memory decides it", path, _bands_in(then), _bands_in(now))
+
+
+def _bands_in(made_by: dict[str, Any]) -> str:
+    bands = made_by.get("bands")
+    if not isinstance(bands, dict):
+        return "as a whole"
+    return f"in bands of {bands.get('rows')} rows (kept: {bands.get('kept')})"
 
 
 def _compared(made: Made, again: Path) -> str:

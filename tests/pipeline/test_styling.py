@@ -406,8 +406,8 @@ BANDS = {"bands": {"kept": "half size", "rows": 64}}
 @pytest.mark.parametrize(
     ("then", "now", "said"),
     [
-        (BANDS, {}, "made with bands {'kept': 'half size', 'rows': 64}, now None"),
-        ({}, BANDS, "made with bands None, now {'kept': 'half size', 'rows': 64}"),
+        (BANDS, {}, "made in bands of 64 rows (kept: half size), now as a whole; --memory decides it"),
+        ({}, BANDS, "made as a whole, now in bands of 64 rows (kept: half size); --memory decides it"),
     ],
     ids=["then", "now"],
 )
@@ -419,6 +419,23 @@ def test_a_picture_that_was_made_in_bands_is_told_from_one_that_was_not(inputs, 
     status, _, err = run("reproduce", RESULT, "--memory", "2GiB")
     assert (status, net.loads[-1]["memory_bytes"]) == (0, 2 * 1024**3)
     assert err[0].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted_bytes"), [((), 2**28), (("--memory", "1GiB"), 2**28), (("--memory", "64MiB"), 2**26)], ids=str
+)
+def test_bands_are_made_again_in_the_memory_that_made_them(inputs, run, net, options, wanted_bytes):
+    net.others = {"bands": BANDS["bands"] | {"memory_bytes": 2**28}}
+    run(*STYLE)
+    assert run("reproduce", RESULT, *options)[0] == 0
+    assert net.loads[-1]["memory_bytes"] == wanted_bytes
+
+
+def test_another_memory_that_makes_the_same_bands_is_no_difference(inputs, run, net):
+    net.others = {"bands": BANDS["bands"] | {"memory_bytes": 2**28}}
+    run(*STYLE)
+    net.others = {"bands": BANDS["bands"] | {"memory_bytes": 2**27}}
+    assert len(run("reproduce", RESULT)[2]) == 1
 
 
 def test_a_precision_that_this_version_has_not_cannot_be_reproduced(inputs, run, net):
