@@ -14,7 +14,8 @@ def free_bytes(device: str) -> int | None:
         import torch
 
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + kept)  # what torch keeps of earlier tensors is used again
     if device != "cpu":
         return None
     found = [each for each in (_of_machine(), _of_container()) if each is not None]

@@ -42,4 +42,6 @@ def test_a_system_that_does_not_say_is_unknown(system):
 
 def test_a_gpu_says_it_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {"cuda:1": (5, 9)}[device])
-    assert free_bytes("cuda:1") == 5
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: {"cuda:1": 4}[device])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: {"cuda:1": 1}[device])
+    assert free_bytes("cuda:1") == 8  # with what torch keeps for its next tensors
