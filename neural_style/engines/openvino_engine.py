@@ -21,7 +21,7 @@ with garbage_kept():
     import openvino as ov
 
     from .openvino_graph import NORMS_OF_BODY, GraphBuilder
-    from .openvino_precision import check_precisions, kept_in_float32
+    from .openvino_precision import check_precisions, kept_in_float32, version
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -48,7 +48,7 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(self, weights: Weights, *, threads: int | None = None, precision: str = "float32") -> None:
-        self.version = str(ov.__version__).partition("-")[0]
+        self.version = version()
         self.threads = threads or num_cores()
         self._weights = weights
         self._core = ov.Core()

@@ -23,6 +23,11 @@ _KEPT = "float32/"
 _KEPT_LAYER = re.compile(rf'(<layer [^>]*name="{_KEPT}[^>]*>(?:\s*<data [^>]*/>)?)')
 
 
+def version() -> str:
+    """Return OpenVINO's version without the name of its build."""
+    return str(ov.__version__).partition("-")[0]
+
+
 def name_as_kept(before: Any, after: Any) -> None:
     """Name all layers between two of them, the second included, as those that are to stay in float32."""
     names = itertools.count()
@@ -65,13 +70,13 @@ def check_precisions(compiled: Any) -> None:
     # To read a map's shape is no arithmetic.
     if lost := [run.names for run in kept if run.precision == "bf16" and run.kind != "ShapeOf"]:
         raise EngineError(
-            f"OpenVINO {ov.__version__} runs {len(lost)} of {len(kept)} layers in bfloat16 that are to be float32 "
+            f"OpenVINO {version()} runs {len(lost)} of {len(kept)} layers in bfloat16 that are to be float32 "
             f"(first {lost[0]!r})"
         )
     reduced = [run for run in runs if run.kind == "Convolution" and run.precision == "bf16"]
     if not kept or not reduced:
         raise EngineError(
-            f"OpenVINO {ov.__version__} runs {len(kept)} layers in float32 by name and {len(reduced)} convolutions in "
+            f"OpenVINO {version()} runs {len(kept)} layers in float32 by name and {len(reduced)} convolutions in "
             "bfloat16, wanted some of both"
         )
 
