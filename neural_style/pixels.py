@@ -16,6 +16,7 @@ from .pixel_file import BandFile
 
 _SMALLEST_SIDE_PX = 8
 _SAMPLED_ROWS, _SAMPLED_COLUMNS = 32, 256
+_FEW_COLOURS = 64  # a tile of 32 x 32 pixels shows so many to who looks at every fourth
 
 
 class PixelSource(Protocol):
@@ -83,10 +84,24 @@ def is_flat(source: PixelSource, *, deviation: float = 1.0) -> bool:
         source: the picture.
         deviation: of a colour's levels from their mean, below which it is flat.
     """
+    return bool(_sample(source).std(axis=0).max() < deviation)
+
+
+def has_few_colours(source: PixelSource) -> bool:
+    """Tell whether a picture of uint8 is a regular pattern or a drawing of few colours, as far as some pixels show.
+
+    In bfloat16 a level of such a picture is rounded the same way at every place, which adds up: stripes and tiles come
+    within 29 to 43 dB of what they should be, photographs within 45 to 50.
+    """
+    numbers = _sample(source).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return len(np.unique(numbers)) <= _FEW_COLOURS
+
+
+def _sample(source: PixelSource) -> NDArray[Any]:
+    """Return some of the pixels that the net's middle sees: ``(N, 3)``."""
     rows = np.unique(np.linspace(0, source.height - 1, num=_SAMPLED_ROWS, dtype=int) // 4 * 4)
     step = 4 * max(1, source.width // (4 * _SAMPLED_COLUMNS))
-    sample = np.concatenate([source.rows(row, row + 1)[:, ::step] for row in rows.tolist()])
-    return bool(sample.reshape(-1, 3).std(axis=0).max() < deviation)
+    return np.concatenate([source.rows(row, row + 1)[:, ::step] for row in rows.tolist()]).reshape(-1, 3)
 
 
 class ArraySource:

@@ -26,7 +26,17 @@ from .images import Picture, load_image, refuse_unwritable, save_image
 from .memory_plan import BandPlan, with_bands_bytes
 from .picture_facts import read_facts
 from .pixel_file import BandFile
-from .pixels import ArraySink, ArraySource, Extended, FileSink, FileSource, PixelSink, PixelSource, is_flat
+from .pixels import (
+    ArraySink,
+    ArraySource,
+    Extended,
+    FileSink,
+    FileSource,
+    PixelSink,
+    PixelSource,
+    has_few_colours,
+    is_flat,
+)
 from .progress_parts import part_of
 
 log = logging.getLogger("neural_style")
@@ -75,8 +85,8 @@ class _BandEngine(Engine, Protocol):
 class Stylizer:
     """A model, ready to style pictures; threads may style several at once.
 
-    A picture that the memory does not hold is styled in bands, which gives the same numbers. Small or nearly flat
-    pictures are styled in float32 whatever the precision: they would suffer, and take no time.
+    A picture that the memory does not hold is styled in bands, which gives the same numbers. Pictures that
+    are small, nearly flat or of few colours are styled in float32 whatever the precision: they would suffer.
 
     Args:
         model_path: weights of the published net, or an ``.onnx`` model.
@@ -293,7 +303,8 @@ class Stylizer:
         engine = self._engine
         if engine.precision == DEFAULT_PRECISION:
             return engine
-        if source.height * source.width >= FAST_FROM_PX and not is_flat(source, deviation=_FLAT_DEVIATION):
+        is_large = source.height * source.width >= FAST_FROM_PX
+        if is_large and not is_flat(source, deviation=_FLAT_DEVIATION) and not has_few_colours(source):
             return engine
         return self._other(precision=DEFAULT_PRECISION)
 

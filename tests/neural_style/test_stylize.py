@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from neural_style.drawn import draw_scene
 from neural_style.errors import EngineError, NeuralStyleError, OutputError, PictureError
 from neural_style.images import Picture, load_image
 from neural_style.stylize import Stylizer
@@ -218,3 +219,21 @@ def test_what_fast_would_spoil_is_styled_by_the_engine_that_was_asked_for() -> N
     assert (len(fast.seen), len(exact.seen)) == (0, 2)
     # Not openvino by name: `auto` takes the next where its float32 does not keep its promise.
     assert asked == [{"device": "cpu", "precision": "float32"}]
+
+
+@pytest.mark.parametrize("pattern", ["stripes", "tiles", "areas", "scene"])
+def test_patterns_and_drawings_of_few_colours_are_not_styled_fast(pattern: str) -> None:
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:300, :300]
+    picture = {
+        "stripes": np.repeat((columns // 4 % 2 * 255).astype(np.uint8)[..., np.newaxis], 3, axis=2),
+        "tiles": rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)[rows % 8, columns % 8],
+        "areas": rng.integers(0, 256, (8, 3), dtype=np.uint8)[rng.integers(0, 8, (10, 10))].repeat(30, 0).repeat(30, 1),
+        "scene": draw_scene(1, width_px=300, height_px=300),
+    }[pattern]
+    fast, exact = FakeEngine(lambda rgb: rgb), FakeEngine(lambda rgb: rgb)
+    fast.precision = "fast"
+    stylizer = Stylizer.__new__(Stylizer)
+    stylizer._set(fast, lambda **_: exact, memory_bytes=None)
+    stylizer.style(picture)
+    assert len(exact.seen) == (pattern != "scene")
