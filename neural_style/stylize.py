@@ -276,7 +276,8 @@ class Stylizer:
     ) -> dict[str, Any]:
         """Style whole if that fits, else in bands; return how it was made."""
         engine, extended = self._engine_for(source), Extended(source)
-        allowed = self._allowed_bytes(engine, held_bytes=held_per_pixel * source.height * source.width)
+        held_bytes = held_per_pixel * source.height * source.width if engine.device == "cpu" else 0
+        allowed = self._allowed_bytes(engine, held_bytes=held_bytes)
         needed = engine.bytes_per_pixel * extended.height * extended.width
         if _is_band_engine(engine):
             needed = with_bands_bytes(extended.height, extended.width, bytes_per_pixel=engine.bytes_per_pixel)
@@ -296,7 +297,8 @@ class Stylizer:
             folder=folder or Path(tempfile.gettempdir()),
             on_progress=on_progress,
         )
-        return {**_description(bands), "bands": plan.description()}
+        # With so much memory the same bands are made again.
+        return {**_description(bands), "bands": {**plan.description(), "memory_bytes": allowed + held_bytes}}
 
     def _engine_for(self, source: PixelSource) -> Engine:
         """Return the engine that keeps its promise with this picture."""
@@ -331,7 +333,7 @@ class Stylizer:
         if self._memory_bytes is None:
             free = free_bytes(engine.device)
             return None if free is None else free // 2
-        return max(0, self._memory_bytes - (held_bytes if engine.device == "cpu" else 0))
+        return max(0, self._memory_bytes - held_bytes)
 
     def _warn(self, sentence: str) -> None:
         if not self._has_warned:

@@ -97,6 +97,20 @@ def test_a_file_that_does_not_fit_goes_from_file_to_file(
 
 
 @pytest.mark.slow
+def test_the_memory_that_is_told_makes_the_same_bands_again(
+    weights: Path, large: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, output = tmp_path / "in.bmp", tmp_path / "out.bmp"  # which is whole in memory
+    Image.fromarray(large).save(content)
+    monkeypatch.setattr(stylize, "free_bytes", lambda _: 140 * MIB)
+    first = Stylizer(weights, device="cpu", engine="torch").style_file(content, output).made_by
+    monkeypatch.undo()
+    assert first["bands"]["memory_bytes"] == 70 * MIB + 6 * large[..., 0].size
+    again = Stylizer(weights, device="cpu", engine="torch", memory_bytes=first["bands"]["memory_bytes"])
+    assert again.style_file(content, output).made_by == first
+
+
+@pytest.mark.slow
 def test_a_side_of_a_few_pixels_is_extended_in_files_too(
     weights: Path, plenty: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
