@@ -14,7 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.results import read_parts, read_tables
 
-DRAWN = {"times": "times as fast", "per s": "a second", "ratio": "of the peer's time", "own": "MiB of own memory"}
+DRAWN = {
+    "times": "times as fast",
+    "per s": "a second",
+    "ratio": "of the peer's time",
+    "more": "MiB of own memory",
+    "own": "MiB of own memory",
+}
 """Columns that are drawn, the first one that a table has, with what their numbers are."""
 
 _OURS = ("ours", "main job", "get", "put")
