@@ -23,6 +23,7 @@ from .contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from .errors import OutputError, PictureError, SettingError, one_line, output_error
 from .images import Picture, refuse_unwritable, save_image
 from .libvips import Course, Reader, StoppedError, Writer, pyvips, run_apart
+from .progress_parts import part_of
 
 log = logging.getLogger("neural_style")
 
@@ -73,12 +74,12 @@ def encode_in_bands(
     size = (picture.width, picture.height)
     if picture.alpha is not None and _suffix(path) == ".jpg":
         log.warning("%s: JPEG holds no transparency; composited on white", one_line(str(path)))
-    verified = _shared(on_progress, _ENCODING_SHARE, 1.0)
+    verified = part_of(on_progress, _ENCODING_SHARE, 1)
     try:
         with atomic_path(path, check=lambda scratch: verify_in_bands(scratch, size, on_progress=verified)) as scratch:
             run_apart(
                 lambda course: _encode(picture, scratch, quality=quality, name=path, course=course),
-                on_progress=_shared(on_progress, 0.0, _ENCODING_SHARE),
+                on_progress=part_of(on_progress, 0, _ENCODING_SHARE),
             )
     except PictureError as err:
         raise OutputError(f"{path}: what was written cannot be read back, so nothing was kept: {err}") from err
@@ -110,13 +111,6 @@ def _suffix(path: Path) -> str:
 def _in_memory(picture: BandedPicture) -> Picture:
     alpha_HW = None if picture.alpha is None else picture.alpha.read(0, picture.height)[..., 0]
     return Picture(picture.rgb.read(0, picture.height), alpha_HW, picture.icc_profile)
-
-
-def _shared(on_progress: Callable[[float], None] | None, start: float, end: float) -> Callable[[float], None] | None:
-    """Tell the progress of one part as progress of the whole."""
-    if on_progress is None:
-        return None
-    return lambda fraction: on_progress(start + fraction * (end - start))
 
 
 def _encode(picture: BandedPicture, scratch: Path, *, quality: int, name: Path, course: Course) -> None:

@@ -92,7 +92,7 @@ class Layer:
 
     def _convolved(self, bordered_HWC: Tensor) -> Tensor:
         out_1CHW = self.conv(bordered_HWC.permute(2, 0, 1)[None])
-        return out_1CHW[0].permute(1, 2, 0)
+        return out_1CHW[0].permute(1, 2, 0).contiguous()  # it is, unless a backend (MPS before macOS 15) gives planes
 
 
 @dataclass(kw_only=True)

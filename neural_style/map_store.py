@@ -29,7 +29,7 @@ class FeatureMap(Protocol):
 
 
 class MemoryMap:
-    """A map on a device, or on another one than computes (`Args`: see `MapStore.new`)."""
+    """A map on the device that computes."""
 
     def __init__(self, shape_HWC: tuple[int, int, int], *, dtype: torch.dtype, device: torch.device) -> None:
         self._whole_HWC = torch.empty(shape_HWC, dtype=dtype, device=device)
