@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -65,3 +66,15 @@ class NewFolders:
     def _make(self, folder: Path) -> None:
         self._made += [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[Path]:
+    """Have the folder of a file that the block will write, tried; a new one goes again if the block fails.
+
+    Raises:
+        OutputError: no file can be written there.
+    """
+    with NewFolders() as folders:
+        folders.try_file(path)
+        yield path.parent

@@ -24,6 +24,7 @@ from .errors import DeviceMemoryError, EngineError, NeuralStyleError, PictureErr
 from .free_memory import free_bytes
 from .images import Picture, load_image, refuse_unwritable, save_image
 from .memory_plan import BandPlan, with_bands_bytes
+from .new_folders import room_for
 from .picture_facts import read_facts
 from .pixel_file import BandFile
 from .pixels import (
@@ -218,8 +219,9 @@ class Stylizer:
         picture = load_image(content, max_side=max_side, scale=scale, max_pixels=max_pixels)
         refuse_unwritable(output, width=picture.width, height=picture.height)
         sink = ArraySink(picture.height, picture.width)
-        made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=Path(output).parent, on_progress=on_progress)
-        save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
+        with room_for(Path(output)) as folder:
+            made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=folder, on_progress=on_progress)
+            save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
         return Styled(width=picture.width, height=picture.height, made_by=made_by)
 
     def _is_for_bands(self, content: str | os.PathLike[str], *, max_pixels: int) -> bool:
@@ -247,10 +249,10 @@ class Stylizer:
         from .band_writer import encode_in_bands, refuse_unwritable_in_bands
         from .bands import BandedPicture, decode_in_bands
 
-        folder = Path(output).parent
         facts = read_facts(content)
         refuse_unwritable_in_bands(output, width=facts.width, height=facts.height)
         with (
+            room_for(Path(output)) as folder,
             decode_in_bands(content, folder, on_progress=part_of(on_progress, 0, 0.05)) as picture,
             BandFile(folder, shape=picture.rgb.shape) as rgb,
         ):

@@ -207,6 +207,40 @@ def test_a_disk_that_fills_up_keeps_the_old_result_and_leaves_nothing_else(
     assert [path.name for path in folder.iterdir()] == ["out.png"]
 
 
+@pytest.mark.parametrize("in_files", [True, False])
+def test_what_is_broken_off_leaves_neither_folders_nor_open_files(
+    little: Stylizer, scene: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_files: bool
+) -> None:
+    content = tmp_path / "in.png"
+    Image.fromarray(scene).save(content)
+    monkeypatch.setattr(little, "_is_for_bands", lambda *_, **__: in_files)
+    told: list[float] = []
+
+    def stop(fraction: float) -> None:
+        told.append(fraction)
+        if fraction > 0.1:
+            raise KeyboardInterrupt
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        little.style_file(content, tmp_path / "new" / "folder" / "out.png", on_progress=stop)
+    assert told
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.parametrize("in_files", [True, False])
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(
+    little: Stylizer, scene: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_files: bool
+) -> None:
+    content = tmp_path / "in.png"
+    Image.fromarray(scene).save(content)
+    monkeypatch.setattr(little, "_is_for_bands", lambda *_, **__: in_files)
+    monkeypatch.setattr(little, "_style", None)  # would be called
+    with pytest.raises(OutputError, match=r"in\.png/out\.png: could not be written: (Not a directory|File exists)"):
+        little.style_file(content, content / "out.png")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.02, 0.3, 0.8, 0.93])
 def test_a_kill_half_way_leaves_nothing(weights: Path, tmp_path: Path, moment: float) -> None:
