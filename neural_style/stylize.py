@@ -9,7 +9,8 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from .contract import DEFAULT_MAX_PIXELS, DEFAULT_PRECISION, DEFAULT_QUALITY, FAST_FROM_PX
 from .engines import Engine, open_engine
-from .errors import DeviceMemoryError, EngineError, NeuralStyleError, PictureError
-from .free_memory import free_bytes
+from .errors import DeviceMemoryError, EngineError, NeuralStyleError, PictureError, PictureTooLargeError
+from .free_memory import free_bytes, half_of_free
 from .images import Picture, load_image, refuse_unwritable, save_image
 from .memory_plan import BandPlan, with_bands_bytes
 from .new_folders import room_for
@@ -98,7 +99,7 @@ class Stylizer:
             ``onnxruntime``.
         precision: ``float32`` or ``fast``, see `neural_style.contract.PRECISIONS`.
         memory_bytes: what a picture may take while it is styled, on the device, besides what the model takes; None:
-            half of what is free then.
+            half of what is free then, and what other threads' pictures need is not.
         cache: folder for converted models; None: they are converted each time.
 
     Attributes:
@@ -220,7 +221,13 @@ class Stylizer:
         refuse_unwritable(output, width=picture.width, height=picture.height)
         sink = ArraySink(picture.height, picture.width)
         with room_for(Path(output)) as folder:
-            made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=folder, on_progress=on_progress)
+            try:
+                made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=folder, on_progress=on_progress)
+            except DeviceMemoryError as err:
+                if find_spec("pyvips") is not None:
+                    raise
+                install = "pip install 'neural-style-pipeline[bands]'"
+                raise DeviceMemoryError(f"{err}, or have it read in bands, too: {install}") from err
             save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
         return Styled(width=picture.width, height=picture.height, made_by=made_by)
 
@@ -228,7 +235,9 @@ class Stylizer:
         """Tell whether a picture file is not to be whole in memory."""
         try:
             facts = read_facts(content)
-        except NeuralStyleError:
+        except NeuralStyleError as err:
+            if isinstance(err, PictureTooLargeError) and max_pixels >= DEFAULT_MAX_PIXELS:
+                raise  # by the limit of pictures in bands, which is the last
             return False  # to be told by who reads it
         num_pixels = facts.width * facts.height
         if facts.obstacle is not None or max_pixels < DEFAULT_MAX_PIXELS:
@@ -279,28 +288,28 @@ class Stylizer:
         """Style whole if that fits, else in bands; return how it was made."""
         engine, extended = self._engine_for(source), Extended(source)
         held_bytes = held_per_pixel * source.height * source.width if engine.device == "cpu" else 0
-        allowed = self._allowed_bytes(engine, held_bytes=held_bytes)
         needed = engine.bytes_per_pixel * extended.height * extended.width
         if _is_band_engine(engine):
             needed = with_bands_bytes(extended.height, extended.width, bytes_per_pixel=engine.bytes_per_pixel)
-        if allowed is None or needed <= allowed:
-            try:
-                _style_whole(engine, source, sink)
-                return _description(engine)
-            except DeviceMemoryError:
-                size = f"{source.width} x {source.height} pixels"
-                self._warn(f"{engine.device} has not enough memory for {size} at once; styling in bands")
-                allowed = (free_bytes(engine.device) or needed) // 4
-        bands = self._band_engine(engine)
-        plan = bands.stream(
-            extended,
-            sink,
-            memory_bytes=allowed,
-            folder=folder or Path(tempfile.gettempdir()),
-            on_progress=on_progress,
-        )
-        # With so much memory the same bands are made again.
-        return {**_description(bands), "bands": {**plan.description(), "memory_bytes": allowed + held_bytes}}
+        with self._allowed_bytes(engine.device, needed, held_bytes=held_bytes) as allowed:
+            if allowed is None or needed <= allowed:
+                try:
+                    _style_whole(engine, source, sink)
+                    return _description(engine)
+                except DeviceMemoryError:
+                    size = f"{source.width} x {source.height} pixels"
+                    self._warn(f"{engine.device} has not enough memory for {size} at once; styling in bands")
+                    allowed = (free_bytes(engine.device) or needed) // 4
+            bands = self._band_engine(engine)
+            plan = bands.stream(
+                extended,
+                sink,
+                memory_bytes=allowed,
+                folder=folder or Path(tempfile.gettempdir()),
+                on_progress=on_progress,
+            )
+            # With so much memory the same bands are made again.
+            return {**_description(bands), "bands": {**plan.description(), "memory_bytes": allowed + held_bytes}}
 
     def _engine_for(self, source: PixelSource) -> Engine:
         """Return the engine that keeps its promise with this picture."""
@@ -330,12 +339,14 @@ class Stylizer:
                 self._others[key] = self._opened(device=self.device, **options)
             return self._others[key]
 
-    def _allowed_bytes(self, engine: Engine, *, held_bytes: int) -> int | None:
+    @contextmanager
+    def _allowed_bytes(self, device: str, needed_bytes: int, *, held_bytes: int) -> Iterator[int | None]:
         """Return what styling may take besides the picture and its result; None where nobody knows."""
-        if self._memory_bytes is None:
-            free = free_bytes(engine.device)
-            return None if free is None else free // 2
-        return max(0, self._memory_bytes - held_bytes)
+        if self._memory_bytes is not None:
+            yield max(0, self._memory_bytes - held_bytes)
+            return
+        with half_of_free(device, free_bytes(device), needed_bytes=needed_bytes) as allowed:
+            yield allowed
 
     def _warn(self, sentence: str) -> None:
         if not self._has_warned:

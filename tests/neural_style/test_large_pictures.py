@@ -21,6 +21,7 @@ from neural_style.drawn import draw_scene
 from neural_style.engines.torch_engine import TorchEngine
 from neural_style.errors import DeviceMemoryError, EngineError, OutputError, PictureTooLargeError
 from neural_style.images import load_image
+from neural_style.picture_facts import read_facts
 from neural_style.stylize import Stylizer
 from neural_style.weights import save_weights
 from tests.neural_style.test_banded_net import lively_net
@@ -147,6 +148,28 @@ def test_too_little_memory_for_a_band_is_one_sentence(weights: Path, scene: NDAr
     stylizer = Stylizer(weights, device="cpu", engine="torch", memory_bytes=MIB)
     with pytest.raises(DeviceMemoryError, match=r"331 x 400 pixels: not even one band fits .* give more memory"):
         stylizer.style(scene)
+
+
+@pytest.mark.slow
+def test_too_little_memory_without_pyvips_says_what_would_help(
+    little: Stylizer, large: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.tile(large, (4, 1, 1))).save(tmp_path / "in.png")
+    monkeypatch.setattr(stylize, "find_spec", lambda _: None)
+    with pytest.raises(
+        DeviceMemoryError, match=r"not even one band fits .*pip install 'neural-style-pipeline\[bands\]'"
+    ):
+        little.style_file(tmp_path / "in.png", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_more_than_can_be_read_in_bands_is_told_by_that_limit(
+    little: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "in.png")
+    monkeypatch.setattr(stylize, "read_facts", lambda path: read_facts(path, max_pixels=1000))
+    with pytest.raises(PictureTooLargeError, match="declares more than 1000 pixels; shrink the picture"):
+        little.style_file(tmp_path / "in.png", tmp_path / "out.png")
 
 
 class Full(TorchEngine):
