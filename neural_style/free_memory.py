@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_LEAST_SHARE_BYTES = 256 << 20
+"""As long as twice as much is free, nobody gets less because of others, since what they use is counted twice."""
+
+_taken: Counter[str] = Counter()
+_lock = threading.Lock()
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -20,6 +30,31 @@ def free_bytes(device: str) -> int | None:
         return None
     found = [each for each in (_of_machine(), _of_container()) if each is not None]
     return min(found, default=None)
+
+
+@contextmanager
+def half_of_free(device: str, free: int | None, *, needed_bytes: int) -> Iterator[int | None]:
+    """Say what the block may take: half of what is free and not taken by such blocks in other threads.
+
+    Each may have just begun, so that what it needs is free still: all of them would be told the same half.
+
+    Args:
+        device: where.
+        free: as `free_bytes` says; None: unknown, and so is the half.
+        needed_bytes: what the block takes if it may.
+    """
+    if free is None:
+        yield None
+        return
+    with _lock:
+        allowed = max((free - _taken[device]) // 2, min(free // 2, _LEAST_SHARE_BYTES))
+        taken = min(needed_bytes, allowed)
+        _taken[device] += taken
+    try:
+        yield allowed
+    finally:
+        with _lock:
+            _taken[device] -= taken
 
 
 def _of_machine() -> int | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neural_style import free_memory
-from neural_style.free_memory import free_bytes
+from neural_style.free_memory import free_bytes, half_of_free
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +45,19 @@ def test_a_gpu_says_it_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: {"cuda:1": 4}[device])
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: {"cuda:1": 1}[device])
     assert free_bytes("cuda:1") == 8  # with what torch keeps for its next tensors
+
+
+def test_who_takes_memory_at_once_is_not_told_of_the_same_half():
+    gib = 2**30
+    with (
+        half_of_free("cpu", 8 * gib, needed_bytes=3 * gib) as first,
+        half_of_free("cuda:0", gib, needed_bytes=9) as gpu,
+    ):
+        with half_of_free("cpu", 8 * gib, needed_bytes=gib) as second:
+            assert (first, second, gpu) == (4 * gib, 5 * gib // 2, gib // 2)
+        with half_of_free(
+            "cpu", 3 * gib, needed_bytes=gib
+        ) as third:  # the first has taken all it needs, and more is gone
+            assert third == gib // 4
+    with half_of_free("cpu", 8 * gib, needed_bytes=gib) as last, half_of_free("cpu", None, needed_bytes=gib) as unknown:
+        assert (last, unknown) == (4 * gib, None)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from neural_style import stylize
 from neural_style.drawn import draw_scene
 from neural_style.errors import EngineError, NeuralStyleError, OutputError, PictureError
 from neural_style.images import Picture, load_image
@@ -237,3 +238,18 @@ def test_patterns_and_drawings_of_few_colours_are_not_styled_fast(pattern: str) 
     stylizer._set(fast, lambda **_: exact, memory_bytes=None)
     stylizer.style(picture)
     assert len(exact.seen) == (pattern != "scene")
+
+
+def test_pictures_that_are_styled_at_once_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stylize, "free_bytes", lambda _: 1 << 40)
+    allowed: list[float] = []
+    stylizer = Stylizer.of_engine(FakeEngine(lambda rgb: rgb))
+
+    def answer(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+        with stylizer._allowed_bytes("cpu", 0, held_bytes=0) as left:
+            allowed.append(left)
+        return rgb
+
+    stylizer._engine.answer = answer
+    stylizer.style(np.zeros((20, 30, 3), np.uint8))
+    assert allowed == [((1 << 40) - 900 * 20 * 30) // 2]
