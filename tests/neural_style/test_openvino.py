@@ -116,9 +116,7 @@ def test_marks_that_are_not_heeded_are_found(weights: Arrays, monkeypatch: pytes
     fast._runners.pop("large", None)
     assert fast._runner("large").compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     fast._runners.pop("large")
-    with pytest.raises(
-        EngineError, match=r"OpenVINO 2[0-9.]+ runs [0-9]+ of [0-9]+ layers in bfloat16 that are to be flo"
-    ):
+    with pytest.raises(EngineError, match=r"OpenVINO 2[0-9.]+ runs [0-9]+ of [0-9]+ layers in bfloat16 that are to be"):
         OpenVinoEngine(weights, threads=1, precision="fast")
 
 
