@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..contract import DEFAULT_PRECISION
 from ..conversions import Conversion
-from ..errors import DeviceError, EngineError
+from ..errors import DeviceError, DeviceMemoryError, EngineError
 from ..model_cache import warn_once
 from ..quick_import import garbage_kept
 from . import Engine, Wanted
@@ -44,15 +44,17 @@ def open_weights(
     conversion = Conversion(model_path, cache=cache)
     if engine != "auto":
         return _proven(engine, conversion, wanted)
-    fault: EngineError | None = None
-    for name, options in _in_order(wanted):
+    candidates = list(_in_order(wanted))
+    fault: EngineError | DeviceError | None = None
+    for name, options in candidates:
         try:
             return _proven(name, conversion, options)
-        except EngineError as err:
-            fault = err
-            warn_once(f"{err}; the next engine is taken")
+        except (EngineError, DeviceMemoryError) as err:
+            fault, said = err, str(err)
         except ImportError as err:  # of an installation that is not whole
-            warn_once(f"{name} is installed and cannot be imported ({err}); the next engine is taken")
+            said = f"{name} is installed and cannot be imported ({err})"
+        if (name, options) != candidates[-1]:
+            warn_once(f"{said}; the next engine is taken")
     raise fault or EngineError("styling with .pth weights needs torch; pip install 'neural-style-pipeline[torch]'")
 
 
@@ -62,7 +64,10 @@ def _in_order(wanted: Wanted) -> Iterator[tuple[str, Wanted]]:
     if device == "auto":
         device = _best_device() if may_have_accelerator() else "cpu"
     if device != "cpu":
-        yield "torch", replace(wanted, device=device)
+        on_card = replace(wanted, device=device)
+        yield "torch", on_card
+        if wanted.precision != DEFAULT_PRECISION:  # of which float32 keeps the promise, too
+            yield "torch", replace(on_card, precision=DEFAULT_PRECISION)
         if wanted.device != "auto":
             return
     on_cpu = replace(wanted, device="cpu")

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from neural_style import devices, model_cache
 from neural_style.engines import open_engine, opening, processor
-from neural_style.errors import DeviceError, EngineError, SettingError, WeightsError
+from neural_style.errors import DeviceError, DeviceMemoryError, EngineError, SettingError, WeightsError
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (1, 3, 12, 16)).astype(np.float32)
 CPU_ENGINES = ("openvino", "onnxruntime", "torch")
@@ -241,3 +242,55 @@ def test_an_accelerator_is_looked_for_without_any_library(
     monkeypatch.setattr(processor, "_DEVICES", tmp_path)
     monkeypatch.setattr(processor.platform, "system", lambda: system)
     assert processor.may_have_accelerator() is found
+
+
+def test_an_engine_without_memory_is_not_the_end_of_auto(
+    small_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> Any:
+        raise DeviceMemoryError("cpu has not enough memory for the model")
+
+    monkeypatch.setitem(opening._OPENERS, "openvino", full)
+    assert open_engine(small_weights).name == "onnxruntime"
+    assert caplog.messages == ["cpu has not enough memory for the model; the next engine is taken"]
+
+
+def test_fast_that_breaks_its_promise_on_a_card_stays_there_in_float32(
+    small_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def opened(_: Any, wanted: Any) -> Any:
+        asked.append((wanted.device, wanted.precision))
+        if wanted.precision == "fast":
+            raise EngineError("below its promise")
+        return SimpleNamespace(name="torch", device="cpu", precision="float32")
+
+    monkeypatch.setattr(opening, "may_have_accelerator", lambda: True)
+    monkeypatch.setattr(opening, "_best_device", lambda: "cuda:0")
+    monkeypatch.setitem(opening._OPENERS, "torch", opened)
+    open_engine(small_weights, precision="fast")
+    assert asked == [("cuda:0", "fast"), ("cuda:0", "float32")]
+
+
+def test_the_last_engine_that_fails_is_told_once(
+    small_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise EngineError("it does not run here")
+
+    for name in CPU_ENGINES:
+        monkeypatch.setitem(opening._OPENERS, name, failing)
+    monkeypatch.setattr(opening, "_in_order", lambda wanted: iter([("torch", wanted)]))
+    with pytest.raises(EngineError, match="it does not run here"):
+        open_engine(small_weights)
+    assert caplog.messages == []
+
+
+@pytest.mark.slow
+def test_onnxruntime_keeps_its_promise_with_little_contrast(small_weights: Path) -> None:
+    rgb_255_13HW = np.full((1, 3, 260, 320), 128, np.float32)
+    rgb_255_13HW[..., 160:] = 133
+    wanted = open_engine(small_weights, engine="torch").run(rgb_255_13HW)
+    found = open_engine(small_weights, engine="onnxruntime").run(rgb_255_13HW)
+    assert 10 * np.log10(255**2 / np.square(found.clip(0, 255) - wanted.clip(0, 255)).mean()) > 75
