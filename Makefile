@@ -54,7 +54,7 @@ run: setup ## Train a first style and show it; or style IMAGE with MODEL; throug
 .PHONY: test
 test: setup setup-swift ## All tests, three at a time: two cores, and some waiting
 	$(BIN)/python -m compileall -q csci_utils neural_style pipeline # hundreds of programs under test import them
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: soak
 soak: setup setup-swift ## What is too long for every run: the same code at full counts, its output in docs/soak.txt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs against Swift is slow: it starts four processes, and syncs each object to the disk."""
+    """Mark and order tests.
+
+    What runs against Swift is slow: it starts four processes, and syncs each object to the disk. Files with the longest
+    tests, those of `make soak`, come first, and then those with the most tests: who comes last of several workers
+    would be waited for.
+    """
+    per_file = Counter(item.path for item in items)
+    long_files = {item.path for item in items if item.get_closest_marker("soak")}
+    items.sort(key=lambda item: (item.path not in long_files, -per_file[item.path], item.path))
     for item in items:
         callspec = getattr(item, "callspec", None)
         on_swift = callspec is not None and any(

@@ -6,6 +6,7 @@ All that reads the whole project is slow; `make lint` runs `check` each time.
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 from functools import cache
 
 import pytest
+from packaging.requirements import Requirement
 
 from csci_utils.deps import check_facts
 from csci_utils.deps.check import check
@@ -72,12 +74,32 @@ def imported_here():
         text=True,
         check=True,
     ).stdout.split("\0"):
-        for node in ast.walk(ast.parse((REPO / name).read_text(encoding="utf-8"))) if name else ():
+        for node in _walk_outside_of_try(ast.parse((REPO / name).read_text(encoding="utf-8"))) if name else ():
             if isinstance(node, ast.Import):
                 found |= {each.name.partition(".")[0] for each in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.partition(".")[0])
     return {OTHER_NAMES.get(each, normal_name(each)) for each in found}
+
+
+def _walk_outside_of_try(node):
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.Try):
+            yield from _walk_outside_of_try(child)
+
+
+@cache
+def brought_by_others():
+    """By another route: what the distributions here require, this project's package with all its extras."""
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        extra = "all" if normal_name(distribution.name) == "neural-style-pipeline" else ""
+        for line in distribution.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                found.add(normal_name(requirement.name))
+    return found
 
 
 def without(folder, name):
@@ -107,10 +129,12 @@ def test_without_an_environment_nothing_is_found_here_either(copied, read_once):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_with_a_line_less_that_import_and_the_stale_lock_are_found(copied, environment, read_once, name):
-    stale = [("stale-lock", "Pipfile.lock")]
-    import_of_it = [("transitive", normal_name(name))] if normal_name(name) in imported_here() else []
+    wanted = {("stale-lock", "Pipfile.lock")}
+    if normal_name(name) in imported_here():
+        wanted |= {("transitive" if normal_name(name) in brought_by_others() else "undeclared", normal_name(name))}
     report = check(read_project(without(copied, name)), environment)
-    assert [(each.kind, each.name) for each in report.findings] == stale + import_of_it
+    assert {(each.kind, each.name) for each in report.findings} == wanted
+    assert len(report.findings) == len(wanted)
     assert report.breaks_ci
 
 
