@@ -292,7 +292,7 @@ class Stylizer:
         if _is_band_engine(engine):
             needed = with_bands_bytes(extended.height, extended.width, bytes_per_pixel=engine.bytes_per_pixel)
         with self._allowed_bytes(engine.device, needed, held_bytes=held_bytes) as allowed:
-            if allowed is None or needed <= allowed:
+            if allowed is None or needed <= allowed or not self._may_stream(engine):
                 try:
                     _style_whole(engine, source, sink)
                     return _description(engine)
@@ -310,6 +310,16 @@ class Stylizer:
             )
             # With so much memory the same bands are made again.
             return {**_description(bands), "bands": {**plan.description(), "memory_bytes": allowed + held_bytes}}
+
+    def _may_stream(self, engine: Engine) -> bool:
+        """Tell whether what does not fit is to be streamed, not tried: only the user's own limit is never passed."""
+        if self._memory_bytes is not None:
+            return True
+        try:
+            self._band_engine(engine)
+        except EngineError:
+            return False
+        return True
 
     def _engine_for(self, source: PixelSource) -> Engine:
         """Return the engine that keeps its promise with this picture."""

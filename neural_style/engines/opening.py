@@ -109,6 +109,10 @@ def _openvino(conversion: Conversion, wanted: Wanted) -> Engine:
 def _onnxruntime(conversion: Conversion, wanted: Wanted) -> Engine:
     from .onnx_engine import MadeOnnx, OnnxEngine, bytes_per_pixel
 
+    for module in ("onnxruntime", "onnx"):  # before torch is imported to convert the model
+        if importlib.util.find_spec(module) is None:
+            install = "pip install 'neural-style-pipeline[onnxruntime]'"
+            raise EngineError(f"styling with .pth weights by onnxruntime needs {module}; {install}")
     made = MadeOnnx(
         content=conversion.onnx(),
         plain_content=lambda: conversion.onnx(is_plain=True),

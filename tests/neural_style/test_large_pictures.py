@@ -191,16 +191,31 @@ def test_a_device_that_is_full_styles_in_bands_and_says_so_once(
     ]
 
 
-def test_without_torch_a_picture_that_does_not_fit_is_refused(scene: NDArray[np.uint8]) -> None:
+def without_torch(*, memory_bytes: int | None) -> Stylizer:
     class Whole:
         name, version, device, threads = "openvino", "0", "cpu", 1
         precision, arithmetic, bytes_per_pixel = "float32", "float32", 900
+
+        def run(self, rgb_255_13HW: NDArray[np.float32]) -> NDArray[np.float32]:
+            return 255 - rgb_255_13HW
 
     def opened(**_: object) -> Any:
         raise EngineError("styling with .pth weights needs torch")
 
     stylizer = Stylizer.__new__(Stylizer)
-    stylizer._set(Whole(), opened, memory_bytes=LITTLE)  # type: ignore[arg-type]
+    stylizer._set(Whole(), opened, memory_bytes=memory_bytes)  # type: ignore[arg-type]
+    return stylizer
+
+
+def test_without_torch_more_than_half_of_what_is_free_is_tried(
+    scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stylize, "free_bytes", lambda _: MIB)
+    assert np.array_equal(without_torch(memory_bytes=None).style(scene), 255 - scene)
+
+
+def test_without_torch_a_picture_that_does_not_fit_is_refused(scene: NDArray[np.uint8]) -> None:
+    stylizer = without_torch(memory_bytes=LITTLE)
     with pytest.raises(EngineError, match="only torch styles in bands: styling with .pth weights needs torch"):
         stylizer.style(scene)
 
