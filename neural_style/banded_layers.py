@@ -16,7 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .folding import MERGED_ROWS, PLACES, folded_both, four_kernels, mirrored
+from .engines.rewriting import MERGED_ROWS
+from .folding import PLACES, folded_both, four_kernels, mirrored
 from .map_store import FeatureMap
 from .moments import Moments
 from .onednn import FrozenConv

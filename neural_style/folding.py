@@ -15,9 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# What each of the two rows of a 2x2 kernel is, of the three of the 3x3 one: for even and for odd rows of the result.
-MERGED_ROWS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
-
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column of the four pixels of a folded position, in their order."""
 
@@ -27,7 +24,7 @@ def four_kernels(weight_OIKK: Tensor, merged_rows: Tensor) -> Tensor:
 
     Args:
         weight_OIKK: the kernel.
-        merged_rows: `MERGED_ROWS` as a tensor of its dtype, where it is.
+        merged_rows: `engines.rewriting.MERGED_ROWS` as a tensor of its dtype, where it is.
     """
     return torch.einsum("aur,bvs,oirs->aboiuv", merged_rows, merged_rows, weight_OIKK).flatten(0, 2)
 

@@ -7,6 +7,7 @@ quarter size, in float32.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -79,6 +80,16 @@ def band_plan(
             disk_bytes = 2 * channels * height * width if kept is Kept.ON_DISK else 0
             return BandPlan(kept=kept, band_rows=rows, memory_bytes=map_bytes + band_bytes, disk_bytes=disk_bytes)
     return None
+
+
+def full_size_channels(weights: Mapping[str, Sized]) -> int:
+    """Return the channels at full size of a net whose largest maps take as much; of the published net its own.
+
+    Args:
+        weights: the published net's, by name; those of the norms tell its widths.
+    """
+    full, half, quarter = (len(weights[f"{name}.bias"]) for name in ("in1", "in2", "in3"))
+    return max(full, -(-half // 2), -(-quarter // 4))
 
 
 def whole_bytes_per_pixel(channels: int) -> int:

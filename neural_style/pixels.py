@@ -105,15 +105,16 @@ def _sample(source: PixelSource) -> NDArray[Any]:
 
 
 class ArraySource:
-    """An array, any numbers."""
+    """An array, any numbers; or, for an engine on its own device, a tensor."""
 
-    def __init__(self, rgb_HW3: NDArray[Any]) -> None:
+    def __init__(self, rgb_HW3: Any) -> None:
         self._rgb_HW3 = rgb_HW3
         self.height, self.width = rgb_HW3.shape[:2]
 
     def rows(self, top: int, bottom: int) -> NDArray[Any]:
         """See `PixelSource.rows`."""
-        return self._rgb_HW3[top:bottom]
+        rows_HW3: NDArray[Any] = self._rgb_HW3[top:bottom]
+        return rows_HW3
 
 
 class FileSource:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .folding import MERGED_ROWS, PLACES, folded_both, four_kernels, mirrored, parts, unfolded, whole
+from .engines.rewriting import MERGED_ROWS
+from .folding import PLACES, folded_both, four_kernels, mirrored, parts, unfolded, whole
 from .transformer_net import ConvLayer, TransformerNet, UpsampleConvLayer
 
 _aten = torch.ops.aten

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, DeviceMemoryError, EngineError, WeightsError
+from ..memory_plan import full_size_channels
 from ..model_file import refuse_what_is_no_model
 from ..pixels import ArraySource, is_flat
 from .processor import num_cores
@@ -115,8 +116,7 @@ def bytes_per_pixel(weights: Mapping[str, NDArray[np.float32]]) -> int:
 
     Measured with 1.31 at 4, 8, 16 and 32 channels: 150, 323, 600 and 1227, and up to a third more for large pictures.
     """
-    full, half, quarter = (len(weights[f"{name}.bias"]) for name in ("in1", "in2", "in3"))
-    return 120 + 46 * max(full, -(-half // 2), -(-quarter // 4))
+    return 120 + 46 * full_size_channels(weights)
 
 
 def _onnxruntime() -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceMemoryError, EngineError
+from ..memory_plan import full_size_channels
 from ..pixels import ArraySource, is_flat
 from ..quick_import import garbage_kept
 from .processor import num_cores
@@ -170,8 +171,7 @@ def bytes_per_pixel(weights: Weights) -> int:
 
     Measured with 2026.4 at 8, 16 and 32 channels: 110, 184 and 330; and the picture's own floats.
     """
-    full, half, quarter = (len(weights[f"{name}.bias"]) for name in ("in1", "in2", "in3"))
-    return 60 + 10 * max(full, -(-half // 2), -(-quarter // 4))
+    return 60 + 10 * full_size_channels(weights)
 
 
 def _has_bfloat16(core: Any) -> bool:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 REWRITING = 2
 """Raise this when a graph made from these kernels changes: proofs of the graphs before it no longer hold."""
 
-# Which of three neighbouring rows of an enlarged picture come from which of two rows of the small one:
-# [parity of the row asked for][row of the small picture][row of the kernel].
-_FROM_SMALL = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float64)
+MERGED_ROWS = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+"""Which of three neighbouring rows of an enlarged picture come from which of two rows of the small one.
+
+By parity of the row asked for (even, odd), then row of the small picture, then row of the kernel.
+"""
 
 
 def enlarging_kernel(weight_OI33: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -27,7 +29,8 @@ def enlarging_kernel(weight_OI33: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     weight = weight_OI33.astype(np.float64)
     # a, b: parity of the row and the column; u, v: row and column of the small map.
-    parts_abOIuv = np.einsum("aur,bvs,oirs->aboiuv", _FROM_SMALL, _FROM_SMALL, weight, optimize=True)
+    from_small = np.array(MERGED_ROWS)
+    parts_abOIuv = np.einsum("aur,bvs,oirs->aboiuv", from_small, from_small, weight, optimize=True)
     kernel_IO44 = np.zeros((weight.shape[1], weight.shape[0], 4, 4))
     for a, b, u, v in np.ndindex(2, 2, 2, 2):
         kernel_IO44[:, :, 3 - a - 2 * u, 3 - b - 2 * v] = parts_abOIuv[a, b, :, :, u, v].T

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -83,10 +83,10 @@ class TorchEngine:
         rgb_HW3 = rgb_255_13HW[0].transpose(1, 2, 0)
         height, width = rgb_HW3.shape[:2]
         with self._settings(what=f"{width} x {height} pixels"):
-            if self._cuda is not None and not is_flat(ArraySource(rgb_HW3)):
+            net = self._net_for(ArraySource(rgb_HW3))
+            if self._cuda is not None and net is self._net:
                 out_HW3 = self._cuda.run(rgb_HW3)
             else:
-                net = self._net_for(ArraySource(rgb_HW3))
                 out_HW3 = self._styled_whole(net, torch.from_numpy(rgb_HW3).to(self.device)).cpu().numpy()
         return out_HW3.transpose(2, 0, 1)[np.newaxis]
 
@@ -100,7 +100,7 @@ class TorchEngine:
 
         plan = self._plan(height, width, memory_bytes=None)
         assert plan is not None
-        net.style(_OnDevice(rgb_HW3), put, plan)
+        net.style(ArraySource(rgb_HW3), put, plan)
         return out_HW3
 
     def stream(
@@ -168,18 +168,6 @@ class TorchEngine:
         if self._plain is None:
             self._plain = BandedNet(self._published, plain=True)
         return self._plain
-
-
-class _OnDevice:
-    """A picture on the device, as a source."""
-
-    def __init__(self, rgb_HW3: Tensor) -> None:
-        self._rgb_HW3 = rgb_HW3
-        self.height, self.width = rgb_HW3.shape[:2]
-
-    def rows(self, top: int, bottom: int) -> Any:
-        """See `PixelSource.rows`."""
-        return self._rgb_HW3[top:bottom]
 
 
 def _dtypes(precision: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
