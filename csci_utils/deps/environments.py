@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from csci_utils.deps.places import Place, is_venv
 from csci_utils.deps.text import without_secrets
 
 _AT_A_TIME = 8
+_STEP_S = 0.5
 _DOUBLED = "more than one metadata folder has its name, {} is found first; reinstall it"
 
 
@@ -48,7 +49,7 @@ def read_environments(
 
     with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
         try:
-            read = list(pool.map(read_one, places))
+            read = _results([pool.submit(read_one, place) for place in places])
         except BaseException:  # also an interrupt: nobody waits for those that are left
             unwanted.set()
             pool.shutdown(cancel_futures=True)
@@ -57,6 +58,24 @@ def read_environments(
     for each in read:
         unique.setdefault(os.path.realpath(each.prefix) if each.python else each.label, each)
     return list(unique.values())
+
+
+def _results(futures: Sequence[Future[Environment]]) -> list[Environment]:
+    """Wait for all, or for the first that fails; in steps, since an interrupt that comes just before a wait waits, too.
+
+    Raises:
+        Exception: what one of them raised.
+    """
+    something_ended = threading.Event()
+    for future in futures:
+        future.add_done_callback(lambda _future: something_ended.set())
+    while True:
+        something_ended.clear()
+        done = [future for future in futures if future.done()]
+        read = [future.result() for future in done]
+        if len(done) == len(futures):
+            return read
+        something_ended.wait(_STEP_S)
 
 
 def read_environment(

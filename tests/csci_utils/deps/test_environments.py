@@ -231,10 +231,16 @@ def wait_for(happened):
         time.sleep(0.01)
 
 
-def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging):
+@pytest.mark.parametrize("is_late", [False, True], ids=["waiting", "before-it-waits"])
+def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging, is_late):
+    """Also one that comes when the waiting is about to begin: it breaks off nothing, and is found by looking."""
+
     def interrupt():
         wait_for((tmp_path / "pid").exists)
-        os.kill(os.getpid(), signal.SIGINT)
+        if is_late:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
