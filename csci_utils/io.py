@@ -35,7 +35,9 @@ _swept: set[tuple[int, str]] = set()
 
 
 @contextmanager
-def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_path(
+    target: str | os.PathLike[str], *, check: Callable[[Path], None] | None = None, durable: bool = True
+) -> Iterator[Path]:
     """Yield a scratch path beside ``target`` that becomes ``target`` when the block ends well.
 
     Missing parent folders are made. After any exception, Ctrl-C included, an older ``target`` is as it was and the
@@ -44,6 +46,8 @@ def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None]
     Args:
         target: the final path; its suffix is also the scratch path's.
         check: called with the finished scratch file before it is moved; what it raises stops the move.
+        durable: whether it is to survive a power cut, for which the disk is waited for; a file that is sent elsewhere
+            and removed need not.
 
     Raises:
         IsADirectoryError: ``target`` is a folder.
@@ -58,7 +62,7 @@ def atomic_path(target: str | os.PathLike[str], *, check: Callable[[Path], None]
     scratch = target if is_scratch(target) else scratch_path(target)
     try:
         yield scratch
-        publish(scratch, target, check=check)
+        publish(scratch, target, check=check, durable=durable)
     except BaseException:
         discard(scratch)
         raise
@@ -82,8 +86,8 @@ def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def publish(scratch: Path, target: Path, *, check: Callable[[Path], None] | None = None) -> None:
-    """Move a finished scratch file into place for good: checked, on the disk, then renamed.
+def publish(scratch: Path, target: Path, *, check: Callable[[Path], None] | None = None, durable: bool = True) -> None:
+    """Move a finished scratch file into place for good: checked, on the disk (if ``durable``), then renamed.
 
     Raises:
         FileNotFoundError: there is no scratch file.
@@ -92,9 +96,11 @@ def publish(scratch: Path, target: Path, *, check: Callable[[Path], None] | None
         raise FileNotFoundError(f"{target}: nothing was written to its scratch file {scratch.name}")
     if check is not None:
         check(scratch)
-    sync(scratch)
+    if durable:
+        sync(scratch)
     os.replace(scratch, target)
-    sync_folder(target.parent)
+    if durable:
+        sync_folder(target.parent)
 
 
 def discard(scratch: Path) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from csci_utils.io import discard, is_abandoned, is_scratch, scratch_path
+from csci_utils.io import is_abandoned, is_scratch, scratch_path
 from csci_utils.s3 import ObjectMissingError, S3Uri, get, put
 
 NOTE_STEM = ".writing~"
@@ -36,7 +37,7 @@ class Note:
 
     def is_abandoned(self) -> bool:
         """Tell whether the writer is gone, as is told of a scratch file of that owner and age."""
-        with _scratch("note.json") as path:
+        with _scratch() as path:
             path.touch()
             os.utime(path, (self.since_s, self.since_s))
             return is_abandoned(path, self.owner)
@@ -61,18 +62,18 @@ def read_note(root: S3Uri, place: str) -> Note:
     """Read a note; one that cannot be read, or is gone again, is of a writer that lives and lists nothing."""
     owner = place.partition("~scratch-")[2].rpartition("-")[0]
     try:
-        record = json.loads(get_text(root.joined(place)))
+        record = get_record(root.joined(place)) or {}
         places = tuple(str(each) for each in record["places"])
         return Note(place=place, owner=owner, since_s=float(record["since_s"]), places=places)
-    except (ObjectMissingError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return Note(place=place, owner=owner, since_s=time.time(), places=())
 
 
-def put_text(text: str, uri: S3Uri) -> None:
-    """Make a text, of JSON, an object."""
-    with _scratch("text.json") as path:
+def put_text(text: str, uri: S3Uri, *, content_type: str = "application/json") -> None:
+    """Make a text an object."""
+    with _scratch() as path:
         path.write_text(text, encoding="utf-8")
-        put(path, uri, extra={"ContentType": "application/json"})
+        put(path, uri, extra={"ContentType": content_type})
 
 
 def get_text(uri: S3Uri) -> str:
@@ -81,16 +82,22 @@ def get_text(uri: S3Uri) -> str:
     Raises:
         ObjectMissingError: there is none.
     """
-    with _scratch("text.json") as path:
+    with _scratch() as path:
         get(uri, path)
         return path.read_text(encoding="utf-8", errors="replace")
 
 
-@contextmanager
-def _scratch(name: str) -> Iterator[Path]:
-    """Yield the path of a small file here, and remove it at the end."""
-    path = scratch_path(Path(tempfile.gettempdir(), name))
+def get_record(uri: S3Uri) -> dict[str, Any] | None:
+    """Return the record that an object is; None when it is missing or not a JSON object."""
     try:
-        yield path
-    finally:
-        discard(path)
+        record = json.loads(get_text(uri))
+    except (ObjectMissingError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield the path of a small file that nobody else can read, and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="text-") as folder:
+        yield Path(folder, "text")

@@ -7,8 +7,8 @@ from __future__ import annotations
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import groupby, islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import luigi
@@ -16,15 +16,25 @@ from luigi.task import flatten
 
 from csci_utils.luigi.folder import S3FolderTarget
 from csci_utils.luigi.target import ExactKeyS3Target
-from csci_utils.s3 import AccessRefusedError, BucketMissingError, S3Uri, each, head, list_objects
+from csci_utils.s3 import (
+    AccessRefusedError,
+    BucketMissingError,
+    ObjectInfo,
+    S3Uri,
+    each,
+    head,
+    list_objects,
+)
+from csci_utils.s3.errors import UnsupportedError
+from csci_utils.s3.uri import LONGEST_KEY_BYTES
 
 logger = logging.getLogger("csci_utils.listing")
 
 PAGE_KEYS = 1000
 """How many keys S3 gives in one answer."""
 
-WASTED_SHARE = 10
-"""Of so many keys one request may be risked on a listing that proves to be too long."""
+WORTH_SHARE = 100
+"""A page is worth while that tells of one wanted key in so many of its own."""
 
 TargetT = TypeVar("TargetT", bound=luigi.Target)
 
@@ -32,14 +42,13 @@ TargetT = TypeVar("TargetT", bound=luigi.Target)
 def exists_many(targets: Iterable[TargetT]) -> dict[TargetT, bool]:
     """Tell of each target whether it is there, as its own `exists` would, with fewer requests.
 
-    S3 targets that lie together are looked for in a listing, a page at a time, as long as that takes fewer requests
-    than a HEAD for each; at worst it costs a tenth more requests (at least one). Other targets are asked one by one.
+    S3 targets are looked up by `look_many`, other targets are asked one by one.
 
     Raises:
         S3Error: the store refused or did not answer.
     """
     keys = {target: _exact_key(target) for target in targets}
-    found = held_keys(uri for uri in keys.values() if uri is not None)
+    found = look_many(uri for uri in keys.values() if uri is not None)
     return {target: target.exists() if uri is None else uri in found for target, uri in keys.items()}
 
 
@@ -49,11 +58,35 @@ def held_keys(uris: Iterable[S3Uri]) -> set[S3Uri]:
     Raises:
         S3Error: the store refused or did not answer.
     """
-    found: set[S3Uri] = set()
-    for _, of_bucket in groupby(sorted(set(uris)), lambda uri: uri.bucket):
-        wanted = list(of_bucket)
-        search = _Search(max_wasted=max(1, len(wanted) // WASTED_SHARE))
-        search.look_in(wanted)
+    return set(look_many(uris))
+
+
+def look_many(uris: Iterable[S3Uri], *, close_together: bool = False) -> dict[S3Uri, ObjectInfo]:
+    """Tell what is at those of the addresses at which there is an object of exactly that key.
+
+    Keys that lie together are looked for in a listing, which begins at the first and ends at the last of them, as long
+    as that pays; others by a HEAD each, several at a time. So it takes about as many requests as there are addresses
+    at worst, and one in a thousand of these at best.
+
+    Args:
+        uris: the addresses.
+        close_together: whether little else is to be expected between the keys: then pages are no larger than they need
+            be, since a page of a thousand keys takes a store as long as thirty HEADs.
+
+    Returns:
+        Objects by their addresses; ``sha256`` is known of those alone that were asked for by a HEAD.
+
+    Raises:
+        S3Error: the store refused or did not answer.
+    """
+    wanted: dict[str, set[str]] = {}
+    for uri in uris:
+        if len(uri.key.encode()) <= LONGEST_KEY_BYTES:  # of a longer one the store would say that it cannot be
+            wanted.setdefault(uri.bucket, set()).add(uri.key)
+    found: dict[S3Uri, ObjectInfo] = {}
+    for bucket, keys in wanted.items():
+        search = _Search(bucket, close_together=close_together)
+        search.look_for(sorted(keys))
         found |= search.found | _heads(search.left)
     return found
 
@@ -89,63 +122,81 @@ def bulk_complete(make_task: Any, parameter_tuples: Iterable[Any]) -> list[Any]:
 
 
 class _Search:
-    """The search for keys of one bucket: which were found, and which are left to be asked for one by one.
+    """The search for keys of one bucket: what was found, and which are left to be asked for one by one.
 
-    A page of a listing is worth while when it tells of more than one wanted key. How full a bucket is shows only when
-    it is listed, so some pages are risked; further ones only with what earlier ones have saved.
+    Each page begins at a wanted key, so it tells of that one at least, as a HEAD would. A page that tells of few takes
+    longer than their HEADs, of which several go at a time: behind such a page one key is left to these, behind the next
+    one twice as many. So what lies together is listed, wherever it lies, and what is scattered costs few pages.
     """
 
-    def __init__(self, *, max_wasted: int) -> None:
-        self.found: set[S3Uri] = set()
+    def __init__(self, bucket: str, *, close_together: bool) -> None:
+        self._close_together = close_together
+        self.found: dict[S3Uri, ObjectInfo] = {}
         self.left: list[S3Uri] = []
-        self._to_spend = max_wasted
+        self._bucket = bucket
 
-    def look_in(self, wanted: Sequence[S3Uri]) -> None:
-        """Look for keys, sorted, in the listing of what they have in common, then of what parts of them have."""
-        if len(wanted) < 2 or self._to_spend < 1:
-            self.left.extend(wanted)
-            return
-        prefix = os.path.commonprefix([wanted[0].key, wanted[-1].key])
+    def look_for(self, wanted: Sequence[str]) -> None:
+        """Look for keys, sorted, by listing as long as that is worth while."""
+        num_to_leave = 1
         try:
-            untold = self._list(wanted, prefix)
+            while len(wanted) > 1:
+                num_told = self._look_in_page(wanted)
+                wanted = wanted[num_told:]
+                if num_told >= max(2, PAGE_KEYS // WORTH_SHARE):
+                    num_to_leave = 1
+                else:
+                    self._leave(wanted[:num_to_leave])
+                    wanted = wanted[num_to_leave:]
+                    num_to_leave *= 2
         except BucketMissingError:
             return
-        except AccessRefusedError as err:  # to list may be forbidden where to look is not
+        except (AccessRefusedError, UnsupportedError) as err:  # to list may be forbidden where to look is not
             logger.info("%s; asking for each object", err)
-            self._to_spend = 0
-            untold = wanted
-        for together in _by_folder(untold, prefix):
-            self.look_in(together)
+        self._leave(wanted)
 
-    def _list(self, wanted: Sequence[S3Uri], prefix: str) -> Sequence[S3Uri]:
-        """Return the keys of which the pages that were worth while tell nothing."""
-        infos = list_objects(S3Uri(wanted[0].bucket, prefix))
-        while wanted:
-            page = [info.uri for info in islice(infos, PAGE_KEYS)]
-            self.found.update(set(wanted).intersection(page))
-            if page != sorted(page):  # as in directory buckets: what is absent shows only at the very end
-                self._to_spend = 0
-                return [uri for uri in wanted if uri not in self.found]
-            num_told = bisect_right(wanted, page[-1]) if len(page) == PAGE_KEYS else len(wanted)
-            wanted = wanted[num_told:]
-            self._to_spend += num_told - 1
-            if num_told < 2 and (self._to_spend < 1 or _has_folders(wanted, prefix)):
-                break
-        return wanted
+    def _look_in_page(self, wanted: Sequence[str]) -> int:
+        """Look for keys in one page that begins at the first of them, and return of how many it tells."""
+        prefix = os.path.commonprefix([wanted[0], wanted[-1]])
+        after, page_keys = S3Uri(self._bucket, _just_before(wanted[0])), self._page_keys(len(wanted))
+        infos = list_objects(
+            S3Uri(self._bucket, prefix), after=after, first_keys=page_keys if page_keys < PAGE_KEYS else None
+        )
+        page = {info.uri.key: info for info in islice(infos, page_keys)}
+        keys = list(page)
+        if keys != sorted(keys):  # as in directory buckets: what is absent shows only at the very end
+            self._find(wanted, page)
+            self._leave([key for key in wanted if key not in page])
+            return len(wanted)
+        num_told = bisect_right(wanted, keys[-1]) if len(keys) == page_keys else len(wanted)
+        self._find(wanted[:num_told], page)
+        return num_told
 
+    def _page_keys(self, num_wanted: int) -> int:
+        """Return how many keys a page is to hold; with others in between, a quarter as many as are wanted."""
+        return min(PAGE_KEYS, num_wanted + num_wanted // 4 + 8) if self._close_together else PAGE_KEYS
 
-def _by_folder(uris: Sequence[S3Uri], prefix: str) -> list[list[S3Uri]]:
-    """Put together what lies in one folder below the prefix; what lies in none stays by itself."""
-    grouped = groupby(uris, lambda uri: uri.key[len(prefix) :].partition("/")[0])
-    return [list(together) for _, together in grouped]
+    def _find(self, wanted: Iterable[str], page: Mapping[str, ObjectInfo]) -> None:
+        self.found.update((page[key].uri, page[key]) for key in wanted if key in page)
 
-
-def _has_folders(uris: Sequence[S3Uri], prefix: str) -> bool:
-    return any(len(together) > 1 for together in _by_folder(uris, prefix))
+    def _leave(self, keys: Iterable[str]) -> None:
+        self.left.extend(S3Uri(self._bucket, key) for key in keys)
 
 
-def _heads(uris: Sequence[S3Uri]) -> set[S3Uri]:
-    return {uri for uri, info in zip(uris, each(uris, head), strict=True) if info is not None}
+def _just_before(key: str) -> str:
+    """Return what sorts before a key (by its UTF-8, as S3 sorts) with next to nothing in between.
+
+    In between is, where the key ends in a letter of ASCII, what has the letter before that one in its place and goes on
+    with a tilde or something beyond ASCII.
+    """
+    first, last = key[:-1], key[-1:]
+    if last <= " ":
+        return first
+    before = first if last > "~" else first + chr(ord(last) - 1)
+    return before + "~" if len(before.encode()) < LONGEST_KEY_BYTES else before
+
+
+def _heads(uris: Sequence[S3Uri]) -> dict[S3Uri, ObjectInfo]:
+    return {uri: info for uri, info in zip(uris, each(uris, head), strict=True) if info is not None}
 
 
 def _exact_key(target: luigi.Target) -> S3Uri | None:

@@ -1,6 +1,6 @@
 """The one border to S3: a client per process, verified transfers, exact keys, errors in built-in exceptions."""
 
-from csci_utils.s3.backend import ObjectInfo, OnBytes
+from csci_utils.s3.backend import ObjectInfo, OnBytes, Stored
 from csci_utils.s3.client import (
     ADDRESSING_STYLES,
     S3Limits,
@@ -30,7 +30,8 @@ from csci_utils.s3.journal import sweep_uploads
 from csci_utils.s3.listing import list_objects
 from csci_utils.s3.many import Outcome, each, get_many, put_many
 from csci_utils.s3.receive import FetchedObject
-from csci_utils.s3.transfer import bucket_exists, delete, get, head, missing
+from csci_utils.s3.threads import check_stopped
+from csci_utils.s3.transfer import bucket_exists, delete, get, head, look, missing
 from csci_utils.s3.upload import put
 from csci_utils.s3.uri import S3Uri
 
@@ -52,8 +53,10 @@ __all__ = [
     "S3Uri",
     "StoreTimeoutError",
     "StoreUnreachableError",
+    "Stored",
     "addressing_style",
     "bucket_exists",
+    "check_stopped",
     "client",
     "default_journal",
     "delete",
@@ -64,6 +67,7 @@ __all__ = [
     "head",
     "limits",
     "list_objects",
+    "look",
     "missing",
     "put",
     "put_many",

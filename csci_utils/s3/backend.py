@@ -17,6 +17,9 @@ from csci_utils.s3.uri import S3Uri
 OnBytes = Callable[[int], object]
 """Called with the number of bytes just moved; with a negative number when bytes have to be moved again."""
 
+TOKEN_METADATA = "upload"
+"""The name of the metadata under which an object that came in parts carries the token of its upload."""
+
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -37,14 +40,19 @@ class Stored:
         etag_is_digest: False where the store encrypts with keys of KMS or the user's, which makes the ETag any text.
         checksums: stored checksums over the whole object, in base64, by lower-case name, as ``crc32``.
         num_parts: of how many parts it was put together, where that was asked and the store says.
-        token: what tells by which multipart upload of this package it came, if it came by one.
+        metadata: what else it carries, by lower-case name: what it was put with, ``sha256`` and the like among it.
     """
 
     info: ObjectInfo
     etag_is_digest: bool = True
     checksums: Mapping[str, str] = field(default_factory=dict)
     num_parts: int | None = None
-    token: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str | None:
+        """Return what tells by which multipart upload of this package it came, if it came by one."""
+        return self.metadata.get(TOKEN_METADATA)
 
 
 class DamagedError(Exception):
@@ -202,8 +210,13 @@ class Backend(Protocol):
         """Remove an object; none there is no error."""
         ...
 
-    def list_page(self, prefix: S3Uri, *, token: str | None = None) -> Page:
-        """List objects whose keys begin with a prefix's key, in the order of the store."""
+    def list_page(
+        self, prefix: S3Uri, *, token: str | None = None, after: S3Uri | None = None, max_keys: int | None = None
+    ) -> Page:
+        """List objects whose keys begin with a prefix's key, in the order of the store, those behind ``after``.
+
+        At most ``max_keys`` of them, and no more than the store gives at once.
+        """
         ...
 
 

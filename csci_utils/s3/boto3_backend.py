@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from csci_utils.s3.backend import Begun, DamagedError, ObjectInfo, Opened, Page, Stored, Upload
 from csci_utils.s3.body import FileSlice
 from csci_utils.s3.client import client
-from csci_utils.s3.digests import TOKEN_METADATA, etag_in, sha256_in
+from csci_utils.s3.digests import etag_in, sha256_in
 from csci_utils.s3.errors import StoreUnreachableError, said, translate, translated
 from csci_utils.s3.redact import reason_of, strip_secrets
 from csci_utils.s3.uri import S3Uri
@@ -136,9 +136,16 @@ class Boto3Backend:
         with translated(uri, "remove it"):
             client().delete_object(Bucket=uri.bucket, Key=uri.key)
 
-    def list_page(self, prefix: S3Uri, *, token: str | None = None) -> Page:
+    def list_page(
+        self, prefix: S3Uri, *, token: str | None = None, after: S3Uri | None = None, max_keys: int | None = None
+    ) -> Page:
         """Send a ListObjectsV2."""
-        asked = {} if token is None else {"ContinuationToken": token}
+        asked: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
+        if max_keys is not None:
+            asked["MaxKeys"] = max_keys
+        # What lies before the prefix skips nothing, and old MinIOs (before September 2023) refuse it or find nothing.
+        if after is not None and after.key >= prefix.key:
+            asked["StartAfter"] = after.key
         with translated(prefix, "list what is there"):
             answer = client().list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.key, **asked)
         infos = [
@@ -246,10 +253,11 @@ def _stored(uri: S3Uri, answer: Mapping[str, Any], *, size_bytes: int) -> Stored
         for name, value in answer.items()
         if name.startswith(_CHECKSUM) and name != "ChecksumType" and "-" not in str(value)
     }
+    metadata = {name.lower(): str(value) for name, value in answer.get("Metadata", {}).items()}
     return Stored(
-        info=ObjectInfo(uri, etag_in(answer), size_bytes, sha256_in(answer)),
+        info=ObjectInfo(uri, etag_in(answer), size_bytes, sha256_in(metadata)),
         etag_is_digest=not encrypted,
         checksums={} if answer.get("ChecksumType") == "COMPOSITE" else checksums,
         num_parts=answer.get("PartsCount"),
-        token=answer.get("Metadata", {}).get(TOKEN_METADATA),
+        metadata=metadata,
     )

@@ -223,12 +223,12 @@ def _give_each_request_its_tries(made: Any) -> None:
 
 
 def _timestamp(value: Any) -> datetime:
-    """Read the date of an answer's header as the standard library does: botocore's own parser takes ten times as long.
+    """Read a date of a header or a listing as the standard library does: botocore's own parser takes ten times as long.
 
-    What is no such date (listings have others) is left to botocore.
+    It is most of what a page of a listing takes here. What is no such date is left to botocore.
     """
     try:
-        return parsedate_to_datetime(value)
+        return datetime.fromisoformat(value) if value[10:11] == "T" else parsedate_to_datetime(value)
     except (TypeError, ValueError, AttributeError):
         from botocore.utils import parse_timestamp
 

@@ -15,17 +15,14 @@ from csci_utils.s3.errors import DigestMismatchError
 SHA256_METADATA = "sha256"
 """The name of the metadata under which an object carries the sha256 of its bytes."""
 
-TOKEN_METADATA = "upload"
-"""The name of the metadata under which an object that came in parts carries the token of its upload."""
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _OF_PARTS = re.compile(r"([0-9a-f]{32})-([0-9]{1,5})")
 
 
-def sha256_in(answer: Mapping[str, Any]) -> str | None:
+def sha256_in(metadata: Mapping[str, str]) -> str | None:
     """Return the sha256 that an object carries as metadata, None when it carries none that reads as one."""
-    text = str(answer.get("Metadata", {}).get(SHA256_METADATA, "")).strip().lower()
+    text = metadata.get(SHA256_METADATA, "").strip().lower()
     return text if _SHA256.fullmatch(text) else None
 
 

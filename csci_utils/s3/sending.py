@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from csci_utils.s3.backend import ObjectInfo, OnBytes, Stored, backend
+from csci_utils.s3.backend import TOKEN_METADATA, ObjectInfo, OnBytes, Stored, backend
 from csci_utils.s3.body import FileChangedError
-from csci_utils.s3.digests import SHA256_METADATA, TOKEN_METADATA, md5_in, num_parts_in
+from csci_utils.s3.digests import SHA256_METADATA, md5_in, num_parts_in
 from csci_utils.s3.errors import (
     DigestMismatchError,
     ObjectChangedError,

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from csci_utils.s3.backend import DamagedError, ObjectInfo, OnBytes, Opened, backend
+from csci_utils.s3.backend import DamagedError, ObjectInfo, OnBytes, Opened, Stored, backend
 from csci_utils.s3.client import limits
 from csci_utils.s3.errors import (
     BucketMissingError,
@@ -24,8 +24,14 @@ from csci_utils.s3.uri import S3Uri
 
 def head(uri: S3Uri) -> ObjectInfo | None:
     """Look an object up by exactly one HEAD of exactly its key; None when there is none (or no such bucket)."""
+    stored = look(uri)
+    return None if stored is None else stored.info
+
+
+def look(uri: S3Uri) -> Stored | None:
+    """Look an object up as `head` does, with the metadata that it carries."""
     try:
-        return backend().head(uri).info
+        return backend().head(uri)
     except FileNotFoundError:
         return None
 

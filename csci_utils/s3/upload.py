@@ -47,7 +47,9 @@ def put(
         path: a file nobody writes to any more.
         uri: where it goes; what is there is replaced.
         on_bytes: told of progress, in this thread.
-        extra: more arguments of S3's PutObject, as ``StorageClass``.
+        extra: more arguments of S3's PutObject, as ``StorageClass``. Of its ``Metadata`` every store takes names of
+            small letters, digits and hyphens, with values of up to 256 bytes of ASCII, 2 KB in all; our own digest
+            (``sha256``) and token (``upload``) are part of that.
         only_if_absent: replace nothing: by the store itself where it knows how, else by a look before.
         journal: a folder that remembers multipart uploads while they last, for `sweep_uploads`; without, that of
             `use_journal`, if there is one.

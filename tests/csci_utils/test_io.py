@@ -103,6 +103,20 @@ def test_a_disk_that_fills_at_the_end_keeps_the_old_file(tmp_path, monkeypatch, 
     assert names(tmp_path) == ["cat.jpg"]
 
 
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "to-be-thrown-away"])
+def test_the_disk_is_waited_for_unless_the_file_need_not_last(tmp_path, monkeypatch, durable):
+    synced, checked = [], []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    (tmp_path / "cat.jpg").write_bytes(b"old")
+    with atomic_path(tmp_path / "cat.jpg", check=checked.append, durable=durable) as scratch:
+        scratch.write_bytes(b"new")
+        assert (tmp_path / "cat.jpg").read_bytes() == b"old"
+    assert (tmp_path / "cat.jpg").read_bytes() == b"new"
+    assert names(tmp_path) == ["cat.jpg"]
+    assert checked == [scratch]
+    assert synced == ([str(scratch), str(tmp_path)] if durable else [])
+
+
 def test_a_check_that_fails_keeps_the_old_file(tmp_path):
     target = tmp_path / "cat.jpg"
     target.write_bytes(b"old")

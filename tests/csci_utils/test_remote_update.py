@@ -229,7 +229,7 @@ FolderUpdate({path.name: path for path in folder.iterdir()}, s3.S3Uri.parse(sys.
 @pytest.mark.parametrize(
     ("method", "name", "lacks", "then"),
     [
-        ("PUT", "5.jpg", [FLAG, "5.jpg", "6.jpg", "7.jpg"], "old"),
+        ("PUT", "/5.jpg", [FLAG, "5.jpg", "6.jpg", "7.jpg"], "old"),
         ("PUT", FLAG, [FLAG], "old"),
         ("DELETE", "/0.jpg", [], "new"),
         ("DELETE", ".json", [], "new"),

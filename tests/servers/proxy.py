@@ -122,6 +122,16 @@ class FaultProxy:
         with self._lock:
             return [fault for fault in self._faults if fault.hits < (fault.times or 1)]
 
+    def wait_for_conversations(self) -> None:
+        """Wait until clients that have hung up get no more: what they asked for is done, or will never be.
+
+        One that keeps its connection open is waited for, too, for as long as the proxy keeps a silent one.
+        """
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+
     def is_closing(self) -> bool:
         """Tell whether the proxy is about to end."""
         return self._closing.is_set()

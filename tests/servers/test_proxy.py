@@ -352,6 +352,16 @@ def test_somebody_is_told_before_the_store_is(client, proxy, upstream):
     assert len(upstream.received) == 3
 
 
+def test_what_a_client_asked_for_that_is_gone_is_waited_for(client, proxy, upstream):
+    proxy.add(CallFirst(lambda: time.sleep(0.2)), method="PUT")
+    client.request("PUT", "/bucket/key", body=b"whole")
+    while not proxy.requests:
+        time.sleep(0.001)
+    client.close()
+    proxy.wait_for_conversations()
+    assert upstream.received == [b"whole"]
+
+
 def test_faults_happen_to_the_requests_they_are_for(client, proxy):
     fault = proxy.add(Answer(404, "NoSuchKey"), method="GET", key="bucket/a *", skip=1, times=1)
     paths = ["/bucket/a%20b", "/bucket/b", "/bucket/a%20c?x=1", "/bucket/a%20d"]

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import random
 from collections.abc import Iterator
 
 import luigi
 import luigi.tools.range
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csci_utils import s3
 from csci_utils.luigi import listing
 from csci_utils.luigi.folder import S3FolderTarget
-from csci_utils.luigi.listing import BulkComplete, bulk_complete, exists_many, held_keys
+from csci_utils.luigi.listing import BulkComplete, bulk_complete, exists_many, held_keys, look_many
 from csci_utils.luigi.target import ExactKeyS3Target, SuffixPreservingLocalTarget
 from csci_utils.s3 import AccessRefusedError, BucketMissingError, ObjectInfo, S3Uri
+from csci_utils.s3.errors import UnsupportedError
 from tests.csci_utils.fake_store import refuse
 
 PAGE_KEYS = 10
@@ -26,8 +30,10 @@ class Counted:
         self.held: dict[str, list[str]] = {"bucket": []}
         self.lists: list[str] = []
         self.heads: list[str] = []
+        self.num_given = 0
         self.in_order = True
-        self.may_list = True
+        self.knows_after = True
+        self.refusal: Exception | None = None
 
     @property
     def num_requests(self) -> int:
@@ -35,21 +41,29 @@ class Counted:
 
     def head(self, uri: S3Uri) -> ObjectInfo | None:
         self.heads.append(uri.key)
-        return ObjectInfo(uri, "etag", 1, None) if uri.key in self.held.get(uri.bucket, []) else None
+        return self.info(uri) if uri.key in self.held.get(uri.bucket, []) else None
 
-    def list_objects(self, prefix: S3Uri) -> Iterator[ObjectInfo]:
-        if not self.may_list:
+    def info(self, uri: S3Uri) -> ObjectInfo:
+        return ObjectInfo(uri, f"etag of {uri.key}", len(uri.key), None)
+
+    def list_objects(self, prefix: S3Uri, *, after: S3Uri, first_keys: int | None = None) -> Iterator[ObjectInfo]:
+        if self.refusal:
             self.lists.append(prefix.key)
-            raise AccessRefusedError("refused")
+            raise self.refusal
         if prefix.bucket not in self.held:
             self.lists.append(prefix.key)
             raise BucketMissingError("no such bucket")
         keys = [key for key in self.held[prefix.bucket] if key.startswith(prefix.key)]
+        if self.knows_after:
+            keys = [key for key in keys if key > after.key]
         keys.sort(reverse=not self.in_order)
-        for start in range(0, max(len(keys), 1), PAGE_KEYS):
+        num_keys, start = first_keys or PAGE_KEYS, 0
+        while start == 0 or start < len(keys):
             self.lists.append(prefix.key)
-            for key in keys[start : start + PAGE_KEYS]:
-                yield ObjectInfo(S3Uri(prefix.bucket, key), "etag", 1, None)
+            for key in keys[start : start + num_keys]:
+                self.num_given += 1
+                yield self.info(S3Uri(prefix.bucket, key))
+            start, num_keys = start + num_keys, PAGE_KEYS
 
 
 @pytest.fixture
@@ -64,9 +78,12 @@ def counted(monkeypatch) -> Counted:
 def look(counted: Counted, wanted: list[str]) -> int:
     """Look keys up, compare with the truth, and return the number of requests."""
     before = counted.num_requests
-    found = held_keys(S3Uri("bucket", key) for key in wanted)
+    found = look_many(S3Uri("bucket", key) for key in wanted)
+    num_requests = counted.num_requests - before
     assert {uri.key for uri in found} == set(wanted) & set(counted.held["bucket"])
-    return counted.num_requests - before
+    assert found == {uri: counted.info(uri) for uri in found}
+    assert held_keys(S3Uri("bucket", key) for key in wanted) == set(found)
+    return num_requests
 
 
 def numbered(folder: str, numbers: range) -> list[str]:
@@ -78,7 +95,7 @@ def test_keys_that_lie_together_are_one_request_a_page(counted):
     counted.held["bucket"] = numbered("images", range(35))
     assert look(counted, numbered("images", range(5))) == 1
     assert look(counted, numbered("images", range(35))) == 4
-    assert look(counted, numbered("images", range(20, 60))) == 4  # two pages tell nothing, and may
+    assert look(counted, numbered("images", range(20, 60))) == 2
     assert counted.heads == []
 
 
@@ -94,32 +111,56 @@ def test_one_key_is_one_look(counted):
     assert look(counted, []) == 0
 
 
-def test_few_keys_in_a_full_folder_cost_one_request_more_than_looks(counted):
+def test_what_others_have_there_costs_no_page(counted):
+    ours = numbered("images", range(0, 3500, 100))
+    before = [key for name in (" ", "!", "#", "-", ".shards") for key in numbered(f"images/{name}", range(40))]
+    counted.held["bucket"] = [*before, *ours, *numbered("images/x", range(500))]
+    assert look(counted, ours) == 4
+    assert look(counted, ours[5:15]) == 1
+    assert counted.lists[:4] == ["images/", "images/", "images/", "images/3"]
+    assert counted.heads == []
+
+
+def test_scattered_keys_cost_no_more_requests_than_looks(counted):
     counted.held["bucket"] = numbered("images", range(1000))
-    assert look(counted, numbered("images", range(50, 1000, 100))) == 11
-    assert len(counted.heads) == 10
+    assert look(counted, numbered("images", range(50, 1000, 100))) == 10
+    assert len(counted.lists) == 2 * 3  # held_keys asked, too
+
+
+def test_scattered_keys_are_soon_left_to_looks(counted):
+    counted.held["bucket"] = numbered("images", range(0, 10_000, 2))
+    look(counted, numbered("images", range(5, 10_000, 100)))
+    assert len(counted.lists) == 2 * 7
+
+
+def test_behind_scattered_keys_listing_begins_again(counted):
+    counted.held["bucket"] = numbered("images", range(1000))
+    wanted = [*numbered("images", range(5, 100, 20)), *numbered("images", range(500, 600))]
+    assert look(counted, wanted) == 2 + 3 + 10
+    wanted = [*wanted, "images/0700.jpg", "images/0800.jpg", *numbered("images", range(900, 910))]
+    assert look(counted, wanted) == 2 + 3 + 10 + 2 + 1
 
 
 def test_listing_goes_on_while_it_pays(counted):
     counted.held["bucket"] = numbered("images", range(1000))
     wanted = [*numbered("images", range(100)), "images/0500.jpg", "images/0999.jpg"]
-    assert look(counted, wanted) == 10 + 90
+    assert look(counted, wanted) == 10 + 2
     counted.held["bucket"] = numbered("images", range(10_000))
     wanted = [*numbered("images", range(15)), "images/9998.jpg", "images/9999.jpg"]
-    assert look(counted, wanted) == 17 + 1
+    assert look(counted, wanted) == 3
 
 
 def test_folders_far_apart_are_listed_each_by_itself(counted):
     counted.held["bucket"] = [*numbered("a", range(8)), *numbered("b", range(500)), *numbered("c", range(8))]
     wanted = [*numbered("a", range(8)), *numbered("c", range(8))]
-    assert look(counted, wanted) == 3  # a page that tells of all of a, one that tells of nothing, and then c
-    assert counted.lists == ["", "", "c/000"]
+    assert look(counted, wanted) == 2
+    assert counted.lists[:2] == ["", "c/000"]
 
 
 def test_one_flag_in_each_of_many_folders_is_a_listing_too(counted):
     folders = [f"days/{number:03d}" for number in range(30)]
     counted.held["bucket"] = [f"{folder}/{name}" for folder in folders for name in ("_SUCCESS", "a", "b")]
-    assert look(counted, [f"{folder}/_SUCCESS" for folder in folders]) == 9
+    assert look(counted, [f"{folder}/_SUCCESS" for folder in folders]) == 8
     assert counted.heads == []
 
 
@@ -129,9 +170,10 @@ def test_an_object_and_a_folder_of_one_name_are_told_apart(counted):
     look(counted, ["x", "x/1"])
 
 
-def test_where_listing_is_refused_each_object_is_looked_at(counted):
+@pytest.mark.parametrize("refusal", [AccessRefusedError("refused"), UnsupportedError("unknown")], ids=["403", "501"])
+def test_where_listing_is_refused_each_object_is_looked_at(counted, refusal):
     counted.held["bucket"] = numbered("images", range(0, 9, 2))
-    counted.may_list = False
+    counted.refusal = refusal
     assert look(counted, [*numbered("images", range(9)), *numbered("styles", range(9))]) == 1 + 18
 
 
@@ -139,6 +181,70 @@ def test_a_store_that_lists_in_no_order_is_believed_only_in_what_it_has(counted)
     counted.held["bucket"] = numbered("images", range(0, 30, 2))
     counted.in_order = False
     assert look(counted, numbered("images", range(30))) == 1 + 20
+
+
+def test_a_store_that_begins_where_it_likes_is_given_up(counted):
+    counted.held["bucket"] = numbered("images", range(200))
+    counted.knows_after = False
+    assert look(counted, numbered("images", range(10))) == 1
+    assert look(counted, numbered("images", range(95, 105))) == 4 + 7
+
+
+def test_keys_right_before_a_wanted_one_do_not_hide_it(counted):
+    counted.held["bucket"] = [*(f"images/0~{number:03d}" for number in range(100)), "images/1", "images/2"]
+    assert look(counted, ["images/1", "images/2", "images/3"]) == 3
+
+
+def test_of_a_missing_key_nothing_is_told(counted):
+    counted.held["bucket"] = ["images/a"]
+    uris = [S3Uri("bucket", "images/a"), S3Uri("bucket", "images/b")]
+    assert look_many(uris) == {uris[0]: ObjectInfo(uris[0], "etag of images/a", 8, None)}
+    assert counted.heads == []
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.data())
+def test_a_listing_begins_before_a_key_and_behind_its_neighbours(key, data):
+    before = listing._just_before(key)
+    assert before.encode() < key.encode()
+    assert len(before.encode()) <= max(len(key.encode()), listing.LONGEST_KEY_BYTES)
+    ascii_text = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7D), max_size=3)
+    other = key[:-1] + data.draw(ascii_text)
+    assert not before.encode() < other.encode() < key.encode()
+
+
+def test_a_listing_begins_at_what_is_short_and_plain():
+    places = {
+        "a/cat.jpg": "a/cat.jpf~",
+        "a/!": "a/ ~",
+        "a/ ": "a/",
+        "a\n": "a",
+        "a/\u732b": "a/~",
+        "\u00fc": "~",
+        "": "",
+    }
+    assert {key: listing._just_before(key) for key in places} == places
+    for key in ("k" * 1024, "\u732b" * 341, "k" * 1021 + "\u732b"):
+        assert len(listing._just_before(key).encode()) <= 1024
+        assert listing._just_before(key).encode() < key.encode()
+
+
+@pytest.mark.slow
+def test_keys_of_every_kind_are_told_apart_by_a_listing(any_store):
+    bucket = any_store.new_bucket()
+    names = [" ", "! ", "a b", "a+b", "a%20b", "B", "b", "~", "u\u0308", "\u00fc", "\u732b", "\uff5e", "\U0001f408"]
+    keys = [f"{folder}{name}{suffix}" for folder in ("", "x/") for name in names for suffix in ("", ".jpg")]
+    for key in keys[::2]:
+        any_store.plain.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    found = look_many(S3Uri(bucket, key) for key in keys)
+    assert {uri.key: (info.etag, info.size_bytes) for uri, info in found.items()} == {
+        key: (hashlib.md5(key.encode()).hexdigest(), len(key.encode())) for key in keys[::2]
+    }
+
+
+def test_a_key_that_no_store_takes_is_not_asked_for(counted):
+    uris = [S3Uri("bucket", "ä" * 513), S3Uri("bucket", "ä" * 512)]
+    counted.held["bucket"] = [uri.key for uri in uris]
+    assert (list(look_many(uris)), counted.heads) == (uris[1:], [uris[1].key])
 
 
 def test_in_a_bucket_that_is_not_there_nothing_is(counted):
@@ -276,3 +382,26 @@ def test_a_task_without_outputs_is_asked_itself(bucket):
 
     with pytest.warns(UserWarning, match="without outputs has no custom complete"):
         assert Nothing.bulk_complete([1]) == []
+
+
+def test_of_keys_that_lie_together_no_more_are_listed_than_that(counted, monkeypatch):
+    monkeypatch.setattr(listing, "PAGE_KEYS", 1000)
+    counted.held["bucket"] = [f"images/{number:04}.jpg" for number in range(500)]
+    wanted = [S3Uri("bucket", f"images/{number:04}.jpg") for number in range(100, 140)]
+    assert list(look_many(wanted, close_together=True)) == wanted
+    assert (counted.num_requests, counted.num_given) == (1, 40 + 10 + 8)
+
+
+@given(
+    held=st.sets(st.integers(0, 60), max_size=60),
+    wanted=st.sets(st.integers(0, 60), max_size=40),
+    together=st.booleans(),
+)
+def test_what_is_expected_to_lie_together_may_lie_anywhere(held, wanted, together):
+    counted = Counted()
+    counted.held["bucket"] = [f"{number:03}" for number in held]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(listing, "list_objects", counted.list_objects)
+        patched.setattr(listing, "head", counted.head)
+        found = look_many([S3Uri("bucket", f"{number:03}") for number in wanted], close_together=together)
+    assert {int(uri.key) for uri in found} == held & wanted

@@ -142,12 +142,63 @@ def test_an_object_that_changes_between_two_ranges_is_not_mixed(any_store, uri, 
     assert (tmp_path / "copy").read_bytes() == new
 
 
+@pytest.mark.parametrize("num_bytes", [1000, 6 * MIB], ids=["whole", "in-parts"])
+def test_metadata_comes_back_as_it_was_put(uri, tmp_path, num_bytes):
+    s3.use_limits(SMALL_PARTS)
+    (tmp_path / "file").write_bytes(body_of(num_bytes))
+    printable = "".join(map(chr, range(0x21, 0x7F)))
+    metadata = {
+        "image-etag": "0" * 32,
+        "parameters": ('{"max_side":null,"words":"two  spaces"}' + 3 * printable)[:256],
+        **{f"of-256-bytes-{number}": f"{number}" * 256 for number in range(4)},
+        "empty": "",
+    }
+    sent = s3.put(tmp_path / "file", uri, extra={"Metadata": metadata})
+    seen = s3.look(uri)
+    assert seen.info == sent
+    ours = {"sha256": sent.sha256, **({"upload": seen.token} if num_bytes > MIB else {})}
+    assert seen.metadata == {**metadata, **ours}
+    opened = backend().open(uri)
+    opened.body.close()
+    assert opened.stored.metadata == seen.metadata
+    assert s3.look(uri.joined("deeper")) is None
+
+
 def test_a_listing_is_of_the_keys_that_begin_so(uri, file):
     for key in ("b/1", "a/2", "a/1", "ab"):
         s3.put(file, S3Uri(uri.bucket, key))
     assert [info.uri.key for info in s3.list_objects(S3Uri(uri.bucket, "a/"))] == ["a/1", "a/2"]
     assert [info.uri.key for info in s3.list_objects(S3Uri(uri.bucket, ""))] == ["a/1", "a/2", "ab", "b/1"]
     assert list(s3.list_objects(S3Uri(uri.bucket, "c"))) == []
+
+
+SORTED_KEYS = [
+    "a/",
+    "a/ b",
+    "a/!",
+    "a/.hidden",
+    "a/1 2",
+    "a/1+2",
+    "a/B",
+    "a/a",
+    "a/u\u0308",
+    "a/~",
+    "a/\u00fc",
+    "a/\u732b",
+    "a/\uff5e",  # which UTF-16 sorts behind the next one
+    "a/\U0001f408",
+]
+
+
+def test_a_listing_may_begin_behind_any_key(uri, file):
+    prefix = S3Uri(uri.bucket, "a/")
+    for key in ("a", *SORTED_KEYS, "b"):
+        s3.put(file, S3Uri(uri.bucket, key))
+    for after in ("0", "a", *SORTED_KEYS, "a/  ", "a/1", "a/1 2/3", "a/zz", "a/\u6000 \u732b", "a0"):
+        listed = [info.uri.key for info in s3.list_objects(prefix, after=S3Uri(uri.bucket, after))]
+        assert listed == [key for key in SORTED_KEYS if key.encode() > after.encode()], after
+    with pytest.raises(BucketMissingError, match="there is no bucket 'no-such-bucket'"):
+        list(s3.list_objects(S3Uri("no-such-bucket", "a/"), after=S3Uri("no-such-bucket", "a/b")))
 
 
 def test_a_mere_prefix_is_no_object(uri, file, tmp_path):

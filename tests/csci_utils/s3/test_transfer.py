@@ -130,6 +130,17 @@ def test_looking_up_is_one_head_of_the_exact_key(store, found):
     assert store.requests == ["HEAD /bucket/a%20b%3Fc%23d"]
 
 
+def test_a_look_gives_the_metadata_by_lower_case_names(store):
+    store.hold(BODY, **{"X-Amz-Meta-Made-By": "Us", "x-amz-meta-sha256": "0" * 64, "x-amz-meta-upload": "token"})
+    seen = s3.look(URI)
+    assert seen.metadata == {"made-by": "Us", "sha256": "0" * 64, "upload": "token"}
+    assert (seen.info.sha256, seen.token) == ("0" * 64, "token")
+    assert store.requests == ["HEAD /bucket/images/cat.jpg"]
+    store.body = None
+    assert s3.look(URI) is None
+    assert len(store.requests) == 2
+
+
 def test_a_lookup_that_is_refused_is_not_a_missing_object(store):
     store.faults.append(refuse(403, "AccessDenied"))
     with pytest.raises(AccessRefusedError, match=r"wanted to look it up: the store refused \(403\)"):
