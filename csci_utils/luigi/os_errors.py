@@ -36,7 +36,8 @@ _TEXT = re.compile(rf"\[Errno (?P<code>\d+)\] (?P<words>.*?)(?:: (?P<path>{_QUOT
 def describe_os_error(err: OSError) -> str:
     """Say what the system refused: ``PATH: what is wrong; what to do``.
 
-    Of a scratch file its folder is named, which a user knows, and of a move the file it was to become.
+    Of what is scratch, or lies in it, the folder around it is named, which a user knows, and of a move the file it was
+    to become.
     """
     words = _WORDS.get(err.errno or 0) or _lower(err.strerror or "the system refused")
     path = _known_to_users(err)
@@ -58,10 +59,14 @@ def parse_os_error(text: str) -> OSError | None:
 def _known_to_users(err: OSError) -> str:
     """Return the path to name; empty when there is none."""
     named = [os.fsdecode(each) for each in (err.filename2, err.filename) if isinstance(each, str | bytes | os.PathLike)]
-    for path in named:
-        if not is_scratch(path):
-            return path
-    return str(Path(named[0]).parent) if named else ""
+    around = [_around_scratch(path) for path in named]
+    return next((path for path, known in zip(named, around, strict=True) if known == path), (around or [""])[0])
+
+
+def _around_scratch(path: str) -> str:
+    """Return the folder around the scratch file or folder in a path; the path itself where there is none."""
+    above = [each for each in (Path(path), *Path(path).parents) if is_scratch(each)]
+    return str(above[-1].parent) if above else path
 
 
 def _lower(words: str) -> str:

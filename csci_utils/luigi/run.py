@@ -17,8 +17,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,6 +123,7 @@ def build(
     scheduler_url: str | None = None,
     log_level: str = "WARNING",
     wait_for_others: bool = True,
+    seen: Mapping[luigi.Task, bool] | None = None,
     **environment: Any,
 ) -> RunResult:
     """Run tasks and all they require, and say honestly how that went.
@@ -135,12 +136,15 @@ def build(
         wait_for_others: whether a task that another host is running is waited for, and run here when that host gives it
             up; else it is told as ``elsewhere``, and the exit status is `ExitStatus.LOCKED`. Whether a resource that
             others use is waited for, too; else its tasks are told as ``queued``, and it is `ExitStatus.NOT_RUN`.
+        seen: what the caller has just found out, of some tasks, about their being complete. One that was seen to be is
+            not asked in this run: who needs it will notice. One that was not is asked from the second time on.
         environment: more of luigi's core settings, as ``no_lock``.
 
     A task that ends without its output is a failure, whatever the configuration says. KeyboardInterrupt passes through.
     """
     tasks, quiet_rounds = list(tasks), 0
-    result = _build(tasks, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
+    with _answering(seen or {}):
+        result = _build(tasks, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
     shared = scheduler_url is not None and wait_for_others
     while shared and (waiting := [task for task in tasks if result.leaves(task.task_id)]):
         quiet_rounds = 0 if result.elsewhere or result.queued else quiet_rounds + 1
@@ -152,6 +156,27 @@ def build(
         later = _build(waiting, workers=workers, scheduler_url=scheduler_url, log_level=log_level, **environment)
         result = result.followed_by(later)
     return result
+
+
+@contextmanager
+def _answering(seen: Mapping[luigi.Task, bool]) -> Iterator[None]:
+    """Let tasks answer from what was seen within the block."""
+
+    def answer_of(task: luigi.Task, answer: bool) -> Callable[[], bool]:
+        def complete() -> bool:
+            if not answer:
+                task.__dict__.pop("complete", None)
+            return answer
+
+        return complete
+
+    for task, answer in seen.items():
+        task.__dict__["complete"] = answer_of(task, answer)
+    try:
+        yield
+    finally:
+        for task in seen:
+            task.__dict__.pop("complete", None)
 
 
 def _build(

@@ -42,7 +42,8 @@ def test_what_the_system_refuses_is_said_in_words(code):
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EXDEV], ids=["known", "other"])
 def test_of_a_scratch_file_its_folder_is_named(code):
     scratch = scratch_path("data/images/luigi.jpg")
-    for name in (scratch, str(scratch), os.fsencode(scratch)):
+    within = scratch_path("data/images/folder") / "1.jpg"
+    for name in (scratch, str(scratch), os.fsencode(scratch), str(within), str(scratch_path(within))):
         assert describe_failure(refused(code, name)).sentence.startswith("data/images: ")
     assert describe_failure(refused(code, str(scratch), "data/images/luigi.jpg")).sentence.startswith(
         "data/images/luigi.jpg: "

@@ -424,3 +424,19 @@ def test_what_is_wanted_counts_and_not_who_did_it(folder, monkeypatch):
     summary = run._summary_dict
     monkeypatch.setattr(run, "_summary_dict", with_help)
     assert build([Write(folder=folder, name="a")]).exit_status is ExitStatus.OK
+
+
+@pytest.mark.slow
+def test_what_was_seen_is_not_asked_again_at_once(folder):
+    asked = []
+
+    class Asked(Write):
+        def complete(self):
+            asked.append(self.name)
+            return super().complete()
+
+    task = Asked(folder=folder, name="a", needs=["input"])
+    source = task.requires()[0]
+    assert build([task], seen={task: False, source: True}).exit_status == 0  # though there is no such input
+    assert asked == ["a"]  # after it ran
+    assert (task.complete(), source.complete()) == (True, False)
