@@ -22,6 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Threads that wait for each other by spinning take many times as long where other tests run beside them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts in the background so, and the programs under test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,6 +16,7 @@ from ..errors import DeviceError, DeviceMemoryError, EngineError, WeightsError
 from ..memory_plan import full_size_channels
 from ..model_file import refuse_what_is_no_model
 from ..pixels import ArraySource, is_flat
+from ..quick_import import garbage_kept
 from .processor import num_cores
 
 _ONLY_FATAL = 4
@@ -120,8 +121,11 @@ def bytes_per_pixel(weights: Mapping[str, NDArray[np.float32]]) -> int:
 
 
 def _onnxruntime() -> Any:
+    # By itself it sends its makers what it sees of machine and models; the name is read once, as it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        import onnxruntime
+        with garbage_kept():
+            import onnxruntime
     except ModuleNotFoundError as err:
         raise EngineError(
             "running .onnx models needs onnxruntime; pip install 'neural-style-pipeline[onnxruntime]'"

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from ..errors import DeviceMemoryError, EngineError
 from ..memory_plan import full_size_channels
 from ..pixels import ArraySource, is_flat
-from ..quick_import import garbage_kept
+from ..quick_import import garbage_kept, give_late, without
 from .processor import num_cores
 
-with garbage_kept():
+with garbage_kept(), without("openvino.tools.ovc"):
     import openvino as ov
 
     from .openvino_graph import NORMS_OF_BODY, GraphBuilder
     from .openvino_precision import check_precisions, kept_in_float32, version
+
+give_late(ov, "convert_model", source="openvino.tools.ovc")
 
 Weights = Mapping[str, NDArray[np.float32]]
 

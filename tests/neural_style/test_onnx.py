@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from neural_style.engines.onnx_engine import _providers
 from neural_style.errors import DeviceError, EngineError, OutputError, SettingError, WeightsError
 from neural_style.onnx_export import export_onnx
 from neural_style.stylize import Stylizer
+from tests.conftest import REPO
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -228,3 +231,16 @@ def test_onnxruntime_is_told_how_many_threads_to_use(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: range(5), raising=False)
     assert [Stylizer(model, device="cpu", threads=number).description()["threads"] for number in (2, None)] == [2, 5]
     assert asked == [2, 5]
+
+
+@pytest.mark.slow
+def test_nobody_is_told_of_the_models_that_are_run(tmp_path: Path, make_model: Callable[..., Path]) -> None:
+    """Left to itself onnxruntime sends what it sees of them, and begins by noting in files who sends it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    program = "import sys; from neural_style.engines import open_engine; open_engine(sys.argv[1], device='cpu')"
+    model = make_model(1, 3, "h", "w")
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment = kept | {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
+    subprocess.run([sys.executable, "-c", program, str(model)], env=environment, cwd=REPO, check=True)
+    assert list(home.iterdir()) == []
