@@ -47,6 +47,7 @@ def encode_in_bands(
     *,
     quality: int = DEFAULT_QUALITY,
     on_progress: Callable[[float], None] | None = None,
+    durable: bool = True,
 ) -> None:
     """Write a picture in the format of the suffix as `images.save_image` does, without having it in memory.
 
@@ -57,6 +58,7 @@ def encode_in_bands(
         path: as for `refuse_unwritable_in_bands`; a TIFF that could exceed 4 GB becomes a BigTIFF.
         quality: of JPEG and WebP, 1 to 100.
         on_progress: called several times a second with the fraction that is done.
+        durable: see `csci_utils.io.atomic_path`.
 
     Raises:
         OutputError: the disk is full, the folder cannot be written, the written file does not decode.
@@ -69,14 +71,18 @@ def encode_in_bands(
         raise SettingError(f"the quality is 1 to 100, not {quality!r}")
     refuse_unwritable_in_bands(path, width=picture.width, height=picture.height)
     if _suffix(path) not in _SAVERS:
-        save_image(_in_memory(picture), path, quality=quality)
+        save_image(_in_memory(picture), path, quality=quality, durable=durable)
         return
     size = (picture.width, picture.height)
     if picture.alpha is not None and _suffix(path) == ".jpg":
         log.warning("%s: JPEG holds no transparency; composited on white", one_line(str(path)))
     verified = part_of(on_progress, _ENCODING_SHARE, 1)
+
+    def check(scratch: Path) -> None:
+        verify_in_bands(scratch, size, on_progress=verified)
+
     try:
-        with atomic_path(path, check=lambda scratch: verify_in_bands(scratch, size, on_progress=verified)) as scratch:
+        with atomic_path(path, check=check, durable=durable) as scratch:
             run_apart(
                 lambda course: _encode(picture, scratch, quality=quality, name=path, course=course),
                 on_progress=part_of(on_progress, 0, _ENCODING_SHARE),

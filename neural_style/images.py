@@ -45,6 +45,10 @@ _READABLE = (
     *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF"),
     *("JPEG2000", "PPM", "TGA", "ICO", "PCX", "SGI", "QOI"),
 )
+_USUAL_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")
+"""What JPEG, PNG and GIF files begin with, and no others."""
+
+_LONGEST_MARK = max(map(len, _USUAL_MARKS))
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 _LONGEST_SIDE_PX = {"JPEG": 65500, "WEBP": 16383}
 _WITHOUT_ALPHA = ("JPEG", "BMP")
@@ -180,7 +184,9 @@ def hush_pillow() -> None:
     Image.init()
 
 
-def save_image(picture: Picture, path: str | os.PathLike[str], *, quality: int = DEFAULT_QUALITY) -> None:
+def save_image(
+    picture: Picture, path: str | os.PathLike[str], *, quality: int = DEFAULT_QUALITY, durable: bool = True
+) -> None:
     """Write a picture in the format of the suffix, whole or not at all, decoded again before it is moved into place.
 
     The same picture gives the same bytes. JPEG keeps Pillow's default chroma subsampling (4:2:0): the published
@@ -190,6 +196,7 @@ def save_image(picture: Picture, path: str | os.PathLike[str], *, quality: int =
         picture: alpha that the format cannot hold is composited on white; a profile it cannot hold is applied.
         path: ends with one of `WRITABLE_SUFFIXES`.
         quality: of JPEG and WebP, 1 to 100.
+        durable: see `csci_utils.io.atomic_path`.
 
     Raises:
         OutputError: the disk is full, the folder cannot be written, the written file does not decode.
@@ -200,9 +207,9 @@ def save_image(picture: Picture, path: str | os.PathLike[str], *, quality: int =
     if not 1 <= quality <= 100:
         raise SettingError(f"the quality is 1 to 100, not {quality!r}")
     refuse_unwritable(path, width=picture.width, height=picture.height)
-    encoded = _encoded(picture, path, quality=quality)
+    encoded, size = _encoded(picture, path, quality=quality), (picture.width, picture.height)
     try:
-        with atomic_path(path, check=lambda scratch: verify_image(scratch, (picture.width, picture.height))) as scratch:
+        with atomic_path(path, check=lambda scratch: verify_image(scratch, size), durable=durable) as scratch:
             scratch.write_bytes(encoded)
     except PictureError as err:
         raise OutputError(f"{path}: what was written cannot be read back, so nothing was kept: {err}") from err
@@ -213,14 +220,19 @@ def save_image(picture: Picture, path: str | os.PathLike[str], *, quality: int =
 def verify_image(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     """Decode a whole picture file and compare its ``(width, height)``.
 
+    Of a JPEG all bits are decoded, and only an eighth of the pixels made of them: that is where it can fail.
+
     Raises:
         PictureError: it does not decode, or has another size.
     """
     path = Path(path)
     with opened_picture(path, max_pixels=max(1, size[0] * size[1])) as image:
+        found = image.size
+        if found != size:
+            raise PictureError(f"{path}: wanted {size[0]} x {size[1]} pixels, found {found[0]} x {found[1]}")
+        if image.format == "JPEG":
+            image.draft(None, (max(1, size[0] // 8), max(1, size[1] // 8)))
         image.load()
-        if image.size != size:
-            raise PictureError(f"{path}: wanted {size[0]} x {size[1]} pixels, found {image.width} x {image.height}")
 
 
 def refuse_unwritable(path: str | os.PathLike[str], *, width: int = 1, height: int = 1) -> None:
@@ -259,8 +271,11 @@ def opened_picture(path: Path, *, max_pixels: int) -> Iterator[ImageFile.ImageFi
     """
     try:
         _refuse_special_file(path)
-        with _pillow_limit(max_pixels), path.open("rb") as file, Image.open(file, formats=_formats()) as image:
-            yield image
+        with _pillow_limit(max_pixels), path.open("rb") as file:
+            formats = _formats(file.read(_LONGEST_MARK))
+            file.seek(0)
+            with Image.open(file, formats=formats) as image:
+                yield image
     except NeuralStyleError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
@@ -282,9 +297,13 @@ def _damaged(name: object, err: Exception) -> PictureError:
     return PictureError(f"{name}: cannot be read as a picture, it may be truncated or damaged: {reason}")
 
 
-def _formats() -> list[str]:
-    Image.init()  # `formats` may only name what is compiled in
-    return [name for name in _READABLE if name in Image.OPEN]
+def _formats(beginning: bytes) -> list[str]:
+    """Return what a file that begins so may be; to import all of Pillow's formats takes longer than to decode one."""
+    if beginning.startswith(_USUAL_MARKS):
+        Image.preinit()
+    else:
+        Image.init()
+    return [name for name in _READABLE if name in Image.OPEN]  # `formats` may only name what is compiled in
 
 
 def _open_beside_others(data: bytes, *, max_pixels: int) -> ImageFile.ImageFile:
@@ -292,7 +311,7 @@ def _open_beside_others(data: bytes, *, max_pixels: int) -> ImageFile.ImageFile:
     with _pillow_settings:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
-            image = Image.open(io.BytesIO(data), formats=_formats())
+            image = Image.open(io.BytesIO(data), formats=_formats(data[:_LONGEST_MARK]))
             if image.width * image.height > max_pixels:  # Pillow itself refuses what has twice as many
                 raise Image.DecompressionBombError
             if image.format in _LIMITED_WHILE_LOADED:

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +48,9 @@ _ARRAY_BYTES_PER_PIXEL, _FLOAT_ARRAY_BYTES_PER_PIXEL = 6, 15
 
 _LOADED_BYTES_PER_PIXEL = 16
 """Of a picture while it is decoded into memory, or encoded."""
+
+_NO_MATTER_BYTES = 64 << 20
+"""What takes no more is not compared with what is free."""
 
 _FLAT_DEVIATION = 4.0
 """A picture whose levels deviate less from their mean is nearly of one colour: bfloat16 would make blotches of it."""
@@ -195,6 +198,7 @@ class Stylizer:
         scale: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         quality: int = DEFAULT_QUALITY,
+        durable: bool = True,
         on_progress: Callable[[float], None] | None = None,
     ) -> Styled:
         """Style a picture file into another; what cannot be written is refused before the work is done.
@@ -204,23 +208,25 @@ class Stylizer:
 
         Args:
             content: see `neural_style.images.load_image`, also for the three options after ``output``.
-            output: see `neural_style.images.save_image`, also for ``quality``.
+            output: see `neural_style.images.save_image`, also for ``quality`` and ``durable``.
             max_side: longest edge in pixels.
             scale: divides the size.
             max_pixels: limit of what is decoded. Unless it is lowered, pictures that can be read in bands are exempt up
                 to `neural_style.contract.LARGEST_PIXELS`.
             quality: of JPEG and WebP.
+            durable: False neither waits for the disk nor tries before the work whether the output's folder, which has
+                to be there, can be written.
             on_progress: is told what part is done, 0 to 1, of a picture that is styled in bands.
 
         Raises:
             NeuralStyleError: the picture cannot be read, styled or written.
         """
         if max_side is None and scale is None and self._is_for_bands(content, max_pixels=max_pixels):
-            return self._style_large_file(content, output, quality=quality, on_progress=on_progress)
+            return self._style_large_file(content, output, quality=quality, durable=durable, on_progress=on_progress)
         picture = load_image(content, max_side=max_side, scale=scale, max_pixels=max_pixels)
         refuse_unwritable(output, width=picture.width, height=picture.height)
         sink = ArraySink(picture.height, picture.width)
-        with room_for(Path(output)) as folder:
+        with room_for(Path(output)) if durable else nullcontext(Path(output).parent) as folder:
             try:
                 made_by = self._style(ArraySource(picture.rgb_HW3), sink, folder=folder, on_progress=on_progress)
             except DeviceMemoryError as err:
@@ -228,7 +234,7 @@ class Stylizer:
                     raise
                 install = "pip install 'neural-style-pipeline[bands]'"
                 raise DeviceMemoryError(f"{err}, or have it read in bands, too: {install}") from err
-            save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality)
+            save_image(replace(picture, rgb_HW3=sink.rgb_HW3), output, quality=quality, durable=durable)
         return Styled(width=picture.width, height=picture.height, made_by=made_by)
 
     def _is_for_bands(self, content: str | os.PathLike[str], *, max_pixels: int) -> bool:
@@ -244,6 +250,8 @@ class Stylizer:
             return False
         if num_pixels > max_pixels:
             return True
+        if self._memory_bytes is None and num_pixels * _LOADED_BYTES_PER_PIXEL * 2 <= _NO_MATTER_BYTES:
+            return False
         allowed = self._memory_bytes or (free_bytes("cpu") or num_pixels * _LOADED_BYTES_PER_PIXEL * 4) // 2
         return num_pixels * _LOADED_BYTES_PER_PIXEL * 2 > allowed and find_spec("pyvips") is not None
 
@@ -253,6 +261,7 @@ class Stylizer:
         output: str | os.PathLike[str],
         *,
         quality: int,
+        durable: bool,
         on_progress: Callable[[float], None] | None,
     ) -> Styled:
         from .band_writer import encode_in_bands, refuse_unwritable_in_bands
@@ -273,7 +282,7 @@ class Stylizer:
                 on_progress=part_of(on_progress, 0.05, 0.9),
             )
             styled = BandedPicture(rgb, picture.alpha, picture.icc_profile)
-            encode_in_bands(styled, output, quality=quality, on_progress=part_of(on_progress, 0.9, 1))
+            encode_in_bands(styled, output, quality=quality, durable=durable, on_progress=part_of(on_progress, 0.9, 1))
         return Styled(width=styled.width, height=styled.height, made_by={**made_by, "file": "in bands"})
 
     def _style(

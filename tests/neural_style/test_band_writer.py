@@ -105,6 +105,18 @@ def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, suffix: str) -> N
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".bmp"])
+def test_the_disk_is_not_waited_for_where_a_file_need_not_last(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    encode_in_bands(banded(tmp_path, picture_of()), tmp_path / f"out{suffix}", durable=False)
+    assert synced == []
+    encode_in_bands(banded(tmp_path, picture_of()), tmp_path / f"out{suffix}")
+    assert len(synced) == 2
+
+
 def test_a_jpeg_is_as_save_image_writes_it(tmp_path: Path) -> None:
     save_image(picture_of(), tmp_path / "ever.jpg", quality=70)
     encode_in_bands(banded(tmp_path, picture_of()), tmp_path / "bands.jpg", quality=70)

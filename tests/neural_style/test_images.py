@@ -7,6 +7,8 @@ import logging
 import os
 import resource
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -629,3 +631,31 @@ def test_a_folder_of_that_name_is_an_error(tmp_path: Path, rgb_HW3: NDArray[np.u
 def test_a_picture_of_another_size_is_not_verified(make_picture: MakePicture) -> None:
     with pytest.raises(PictureError, match="wanted 20 x 30 pixels, found 30 x 20"):
         verify_image(make_picture(), (20, 30))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "loads"), [(".jpg", "False"), (".png", "False"), (".gif", "False"), (".webp", "True")]
+)
+def test_only_a_rare_format_has_all_of_pillows_imported(tmp_path: Path, suffix: str, loads: str) -> None:
+    path = tmp_path / f"picture{suffix}"
+    Image.new("RGB", (9, 7)).save(path)
+    program = (
+        "import sys; from neural_style.images import load_image; assert load_image(sys.argv[1]).width == 9\n"
+        "print('PIL.SgiImagePlugin' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == loads
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_jpeg_that_is_cut_anywhere_is_seen(tmp_path: Path, progressive: bool, kept: float) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, progressive=progressive)
+    (tmp_path / "x.jpg").write_bytes(buffer.getvalue())
+    verify_image(tmp_path / "x.jpg", (120, 90))
+    (tmp_path / "x.jpg").write_bytes(buffer.getvalue()[: int(kept * len(buffer.getvalue()))])
+    with pytest.raises(PictureError, match="truncated or damaged"):
+        verify_image(tmp_path / "x.jpg", (120, 90))

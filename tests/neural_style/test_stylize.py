@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,20 @@ def test_the_same_picture_gives_the_same_bytes(small_weights: Path, make_picture
     for name in ("a.jpg", "b.jpg"):
         Stylizer(small_weights, device="cpu").style_file(make_picture(), tmp_path / name)
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_the_disk_is_not_waited_for_where_a_file_need_not_last(
+    with_engine: Callable, make_picture: MakePicture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stylizer, _ = with_engine()
+    stylizer.style_file(make_picture(), tmp_path / "durable.png")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    stylizer.style_file(make_picture(), tmp_path / "out.png", durable=False)
+    assert synced == []
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "durable.png").read_bytes()
+    stylizer.style_file(make_picture(), tmp_path / "out.png")
+    assert len(synced) == 2
 
 
 @pytest.mark.parametrize("output", ["out.gif", "out"])
