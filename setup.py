@@ -23,6 +23,8 @@ EXTRAS: dict[str, list[str]] = {
     "tensorboard": ["tensorboard>=2.21,<3"],
     # The S3 server inside the process (`--embedded`), and the tests.
     "embedded": ["moto[server]>=5.2.5,<6"],
+    # Many pictures on many machines (`many --runner ray`). All machines of a cluster have the same version.
+    "ray": ["ray>=2.60,<3"],
     # Looking at dependencies (`python -m csci_utils.deps`): versions and markers, Pipfiles' hashes, `.travis.yml`.
     "deps": ["packaging>=26.0,<27", "plette>=2.4,<3", "ruamel.yaml>=0.19.1,<1"],
 }
@@ -38,7 +40,12 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["csci_utils*", "neural_style*", "pipeline*"]),
-    package_data={"csci_utils": ["py.typed"], "neural_style": ["py.typed"], "pipeline": ["py.typed"]},
+    package_data={
+        "csci_utils": ["py.typed"],
+        "neural_style": ["py.typed"],
+        "pipeline": ["py.typed"],
+        "pipeline.gallery": ["*.html", "*.css", "*.js"],
+    },
     install_requires=[
         "boto3>=1.44,<2",
         "botocore>=1.44,<2",

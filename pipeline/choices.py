@@ -1,4 +1,4 @@
-"""What can be chosen of how a picture is styled, checked wherever it was chosen."""
+"""What can be chosen of how and where pictures are styled, checked wherever it was chosen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from neural_style.byte_size import parse_memory
 from neural_style.contract import ENGINES, PRECISIONS
 from neural_style.errors import SettingError
 from pipeline.errors import NotConfiguredError
+
+RUNNERS = LOCAL, RAY = "local", "ray"
+"""Where many pictures are styled."""
+
+DEFAULT_MAX_FAILURES = 100
+"""So many of many pictures may fail before the run is given up."""
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 

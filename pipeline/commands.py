@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,15 @@ import click
 
 from neural_style.console import print_path
 from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from neural_style.quick_import import start_is_over
+from pipeline.choices import DEFAULT_MAX_FAILURES, LOCAL, RUNNERS
 from pipeline.console import PROGRAM, log_to_stderr, tell
 
 DEFAULT_COMMAND = "style"
 DEFAULT_EMBEDDED_FOLDER = Path("bucket")
+
+_IMPORTED_AT_START = {DEFAULT_COMMAND: "pipeline.style", "many": "pipeline.many.run"}
+"""What commands consist of that are waited for the most."""
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -96,8 +102,12 @@ def _with_store(command: Command) -> Command:
         }
         folder = (embedded_folder or DEFAULT_EMBEDDED_FOLDER) if embedded or embedded_folder is not None else None
         if folder is not None:
-            _refuse_to_lose(command.__name__, publish=bool(rest.get("publish") or rest.get("published")))
+            publishes = rest.get("publish") or rest.get("published") or rest.get("here") is False
+            _refuse_to_lose(command.__name__, publish=bool(publishes and not rest.get("dry_run")))
         with _settings_in_force(given, embedded_folder=folder):
+            if (module := _IMPORTED_AT_START.get(command.__name__)) is not None:
+                importlib.import_module(module)
+            start_is_over()
             return command(**rest)
 
     for option in reversed(_STORE_OPTIONS):
@@ -113,7 +123,7 @@ def _refuse_to_lose(command: str, *, publish: bool) -> None:
 
     raise PipelineError(
         "what is put into the embedded S3 ends with the command; put the file into its folder "
-        f"(./{DEFAULT_EMBEDDED_FOLDER}, or --embedded-folder), or name a bucket"
+        f"(./{DEFAULT_EMBEDDED_FOLDER}, or --embedded-folder), keep results --here, or name a bucket"
     )
 
 
@@ -142,38 +152,57 @@ _memory_option = click.option(
 )
 
 
+_STYLE_OPTIONS = [
+    click.option(
+        "-m",
+        "--model",
+        "models",
+        multiple=True,
+        metavar="NAME",
+        help="Model below saved_models/ [.pth]; may be repeated.",
+    ),
+    click.option(
+        "--max-side", type=click.IntRange(min=1), metavar="PIXELS", help="Shrink the longest edge to this first."
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=DEFAULT_MAX_PIXELS,
+        show_default=True,
+        metavar="PIXELS",
+        help="Refuse a picture that declares more, before it is decoded; one that is read in bands may have more.",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        default=DEFAULT_QUALITY,
+        show_default=True,
+        help="Of JPEG and WebP results.",
+    ),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]"),
+    click.option("--engine", metavar="ENGINE", help="auto, torch, openvino or onnxruntime.  [default: auto]"),
+    click.option(
+        "--precision",
+        "styling_precision",
+        metavar="PRECISION",
+        help="float32, or fast: close to it, in less time.  [default: float32]",
+    ),
+    _memory_option,
+]
+
+
+def _styled_with(command: Command) -> Command:
+    """Give a command the options that say with which models pictures are styled, and how."""
+    for option in reversed(_STYLE_OPTIONS):
+        command = option(command)
+    return command
+
+
 @cli.command(DEFAULT_COMMAND)
 @click.option(
     "-i", "--image", "images", multiple=True, metavar="NAME", help="Picture below images/ in S3; may be repeated."
 )
-@click.option(
-    "-m", "--model", "models", multiple=True, metavar="NAME", help="Model below saved_models/ [.pth]; may be repeated."
-)
-@click.option("--max-side", type=click.IntRange(min=1), metavar="PIXELS", help="Shrink the longest edge to this first.")
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=DEFAULT_MAX_PIXELS,
-    show_default=True,
-    metavar="PIXELS",
-    help="Refuse a picture that declares more, before it is decoded; one that is read in bands may have more.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=DEFAULT_QUALITY,
-    show_default=True,
-    help="Of JPEG and WebP results.",
-)
-@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")
-@click.option("--engine", metavar="ENGINE", help="auto, torch, openvino or onnxruntime.  [default: auto]")
-@click.option(
-    "--precision",
-    "styling_precision",
-    metavar="PRECISION",
-    help="float32, or fast: close to it, in less time.  [default: float32]",
-)
-@_memory_option
+@_styled_with
 @click.option(
     "--mode",
     type=click.Choice(["in-process", "program"]),
@@ -195,6 +224,58 @@ def style(**job: Any) -> int:
     from pipeline.style import run
 
     return run(StyleJob(**job), result=print_path, tell=tell)
+
+
+@cli.command()
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="PATTERN",
+    help="Folder ('holiday/'), pattern ('holiday/*.jpg', '**/*.png') or name below images/ in S3; may be repeated.",
+)
+@click.option(
+    "--images-from",
+    "lists",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="A list of names, one a line; - is standard input.",
+)
+@_styled_with
+@click.option("--here", is_flag=True, help="Keep the results in the local mirror, too, with their records.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work at once."
+)
+@click.option("--runner", type=click.Choice(RUNNERS), default=LOCAL, show_default=True)
+@click.option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster.  [default: one that is started here]")
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=DEFAULT_MAX_FAILURES,
+    show_default=True,
+    metavar="N",
+    help="Give the run up when more pictures fail.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try pictures again that failed and have not changed.")
+@click.option("--force", is_flag=True, help="Make again what is up to date.")
+@click.option("--dry-run", is_flag=True, help="Say how much would be made, and why; make nothing.")
+@click.option("--scheduler", metavar="URL", help="Share the work with other hosts through this luigid.")
+@_with_store
+def many(*, force: bool, **job: Any) -> int:
+    """Style whole folders of pictures with every model, and put the results into S3.
+
+    What is there and up to date is left alone; a picture that fails does not stop the others.
+    """
+    import secrets
+
+    from pipeline import settings
+    from pipeline.many.plan import ManyJob
+    from pipeline.many.run import run
+
+    now = settings.current()
+    forced = secrets.token_hex(8) if force else ""
+    wanted = ManyJob(s3_root=now.required_s3_root(), precision=now.precision, forced=forced, **job)
+    return run(wanted, result=print_path, tell=tell)
 
 
 @cli.command()
@@ -289,3 +370,20 @@ def train(**job: Any) -> int:
     from pipeline.train import TrainJob, run
 
     return run(TrainJob(**job), result=print_path, tell=tell)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="[default: gallery in the local root]"
+)
+@click.option("--publish", is_flag=True, help="Put the page into S3, too, below gallery/.")
+@_with_store
+def gallery(*, names: tuple[str, ...], folder: Path | None, publish: bool) -> int:
+    """Write a page to look at: results beside their originals, what each was made from, and what failed.
+
+    It shows all results, here and of `many`, unless results or folders of results are named.
+    """
+    from pipeline.gallery.gallery import write_gallery
+
+    return write_gallery(names, folder=folder, publish=publish, result=print_path, tell=tell)

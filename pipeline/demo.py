@@ -1,4 +1,4 @@
-"""`make run`: style one picture with one model through an embedded S3; without a model, train one first.
+"""`make run`: style one picture with one model through an embedded S3, and show it; without a model, train one first.
 
 Nothing is downloaded: the painting, the pictures to train on and the picture to style are drawn by code.
 """
@@ -43,9 +43,8 @@ def main(argv: Sequence[str]) -> int:
     for name, value in (("IMAGE", image), ("MODEL", model)):
         if value and not Path(value).is_file():
             return _refuse(f"{name} wants a file, found {value!r}, which is none; give another, or leave it out")
-    if model:
-        return _style(image, model)
-    return _train_and_style(image, steps=int(steps[0]) if steps else None)
+    made = _style(image, model) if model else _train_and_style(image, steps=int(steps[0]) if steps else None)
+    return made or _show()
 
 
 def _style(image: str, model: str) -> int:
@@ -71,6 +70,16 @@ def _train_and_style(image: str, *, steps: int | None) -> int:
             tell("training a first style on drawn scenes: about two minutes on two cores")
             status = train(_train_job(steps), result=lambda path: tell(f"the style: {path}"), tell=tell)
             return status or style(_style_job(picture), result=print_path, tell=tell)
+
+
+def _show() -> int:
+    """Write a page of all results here, and say where it lies; standard output stays the result's."""
+    from pipeline import settings
+    from pipeline.embedded import ROOT
+    from pipeline.gallery.gallery import write_gallery
+
+    with settings.use(settings.read_settings(s3_root=ROOT, offline=True, dotenv=False)):
+        return write_gallery((), result=lambda page: None, tell=tell)
 
 
 @contextmanager

@@ -31,6 +31,10 @@ class CannotPutError(PipelineError):
     """What was asked for is no file, or has no place below the S3 root."""
 
 
+class AmbiguousResultError(PipelineError):
+    """Two requests would write one file."""
+
+
 class ProgramFailedError(PipelineError, RuntimeError):
     """Styling in a process of its own ended with an error."""
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import luigi
 
+from csci_utils.s3.uri import LONGEST_KEY_BYTES, S3Uri
 from pipeline.errors import BadNameError
 
 # A file system holds 255 bytes a component; the record beside a file is called `.<name>.json`.
 MAX_COMPONENT_BYTES = 255 - len("..json")
 # S3's own limit, less room for the prefix.
 MAX_NAME_BYTES = 900
+
+_UNPRINTABLE = "it holds a control character or is not valid Unicode"
 
 
 def check_name(name: str, kind: str) -> str:
@@ -33,6 +36,30 @@ def check_name(name: str, kind: str) -> str:
             f"give its name below its folder in S3, such as 'luigi.jpg' or 'holiday/sea.jpg'"
         )
     return name
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern or folder of names if a name can match it.
+
+    Raises:
+        BadNameError: it holds a control character, or is not valid Unicode.
+    """
+    if _is_unprintable(pattern):
+        raise BadNameError(f"{pattern!r} can match no name: {_UNPRINTABLE}; correct it")
+    return pattern
+
+
+def check_key(uri: S3Uri) -> None:
+    """Raise where S3 takes no object of this key.
+
+    Raises:
+        BadNameError: the key is too long.
+    """
+    if (num_bytes := len(uri.key.encode())) > LONGEST_KEY_BYTES:
+        raise BadNameError(
+            f"{uri}: wanted a key of at most {LONGEST_KEY_BYTES} bytes, found {num_bytes}; "
+            "shorten the name of the picture or of the model"
+        )
 
 
 def check_dataset_name(name: str) -> str:
@@ -55,8 +82,8 @@ def model_file_name(model: str) -> str:
 def _fault_of(name: str) -> str | None:
     if not name:
         return "it is empty"
-    if not name.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
-        return "it holds a control character or is not valid Unicode"
+    if _is_unprintable(name):
+        return _UNPRINTABLE
     if name.startswith("/"):
         return "it is absolute"
     parts = name.split("/")
@@ -69,6 +96,10 @@ def _fault_of(name: str) -> str | None:
     if any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts) or len(name.encode()) > MAX_NAME_BYTES:
         return f"it is too long ({MAX_COMPONENT_BYTES} bytes a component, {MAX_NAME_BYTES} in all)"
     return None
+
+
+def _is_unprintable(name: str) -> bool:
+    return not name.isprintable() and any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name)
 
 
 class NameParameter(luigi.Parameter):

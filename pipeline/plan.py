@@ -14,9 +14,9 @@ from csci_utils.copies import recorded, why_stale
 from csci_utils.s3 import ObjectInfo, each
 from neural_style.contract import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from pipeline import settings
-from pipeline.errors import PipelineError
+from pipeline.errors import AmbiguousResultError, PipelineError
+from pipeline.folders import SAVED_MODELS
 from pipeline.results import is_precise_enough, precision_in, sha256_in
-from pipeline.tasks.data import SAVED_MODELS
 from pipeline.tasks.publish import Published, UploadStylized
 from pipeline.tasks.request import StyleRequest
 from pipeline.tasks.stylize import Stylize
@@ -25,10 +25,6 @@ MODEL_SUFFIXES = (".pth", ".pt", ".onnx")
 
 LOOKERS = 16
 """Objects looked for at once."""
-
-
-class AmbiguousResultError(PipelineError):
-    """Two requests would write one file."""
 
 
 @dataclass(frozen=True, kw_only=True)

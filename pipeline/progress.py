@@ -95,6 +95,17 @@ def write_line(line: str) -> None:
 
 
 @contextmanager
+def lines_above_bars() -> Iterator[None]:
+    """Have `write_line` write above a bar that somebody else shows within the block."""
+    global _current
+    _current = Progress()
+    try:
+        yield
+    finally:
+        _current = None
+
+
+@contextmanager
 def shown(*, total_bytes: int, total_pictures: int, moved: str = "fetched") -> Iterator[None]:
     """Show the two bars on standard error within the block, if that is a terminal.
 

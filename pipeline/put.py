@@ -13,11 +13,10 @@ from csci_utils.manifest import FLAG
 from csci_utils.s3 import S3Uri, each, head, sweep_uploads
 from pipeline import progress, settings
 from pipeline.errors import CannotPutError
+from pipeline.folders import DATASETS, IMAGES, SAVED_MODELS, STYLES
 from pipeline.names import check_dataset_name, check_name
 from pipeline.plan import MODEL_SUFFIXES
 from pipeline.put_dataset import put_dataset
-from pipeline.tasks.data import IMAGES, SAVED_MODELS, STYLES
-from pipeline.tasks.dataset import DATASETS
 
 Tell = Callable[[str], None]
 

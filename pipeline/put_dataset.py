@@ -12,8 +12,8 @@ from csci_utils.s3 import S3Uri, sweep_uploads
 from neural_style.picture_set import dataset_files
 from pipeline import progress, settings
 from pipeline.errors import CannotPutError
+from pipeline.folders import DATASETS
 from pipeline.names import check_dataset_name, check_name
-from pipeline.tasks.dataset import DATASETS
 
 Tell = Callable[[str], None]
 

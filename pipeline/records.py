@@ -9,8 +9,8 @@ from typing import Any
 from csci_utils.io import read_record
 from pipeline import settings
 from pipeline.errors import PipelineError
+from pipeline.folders import STYLIZED
 from pipeline.results import RECORD_FORMAT, Parameters, Source, parameters_in, sources_in
-from pipeline.tasks.request import STYLIZED
 
 
 class NoResultError(PipelineError):

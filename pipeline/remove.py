@@ -14,10 +14,9 @@ from csci_utils.s3 import S3Uri, delete
 from pipeline import settings
 from pipeline.checkpoints import checkpoints_of, remove_checkpoints
 from pipeline.errors import PipelineError
+from pipeline.folders import DATASETS, SAVED_MODELS
 from pipeline.records import find_file, stylized_folder
 from pipeline.results import results_below, sources_in
-from pipeline.tasks.data import SAVED_MODELS
-from pipeline.tasks.dataset import DATASETS
 from pipeline.tasks.train_request import read_training, training_of
 from pipeline.trained import trained_models
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from csci_utils.copies import CopyRecord
 from csci_utils.io import read_record, sha256_of
-from csci_utils.s3 import ObjectInfo, S3Uri
+from csci_utils.s3 import FetchedObject, ObjectInfo, S3Uri
 from pipeline.names import model_file_name
 
 RECORD_FORMAT = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +55,29 @@ class Source:
     checked_by: str
 
     @classmethod
+    def of_copy(cls, copy: CopyRecord) -> Source:
+        """That of a local copy."""
+        return cls(
+            uri=copy.uri, etag=copy.etag, sha256=copy.sha256, size_bytes=copy.size_bytes, checked_by=copy.checked_by
+        )
+
+    @classmethod
+    def of_object(cls, got: FetchedObject) -> Source:
+        """That of an object that was fetched."""
+        return cls(
+            uri=str(got.info.uri),
+            etag=got.info.etag,
+            sha256=got.sha256,
+            size_bytes=got.info.size_bytes,
+            checked_by=got.checked_by,
+        )
+
+    @classmethod
     def from_record(cls, found: object) -> Source | None:
         """Read one back; None where the record holds something else."""
-        names = {field.name for field in fields(cls)}
-        if not isinstance(found, dict) or set(found) != names:
+        if not isinstance(found, dict) or found.keys() != cls.__dataclass_fields__.keys():
             return None
-        if not all(isinstance(found[name], str) for name in names - {"size_bytes"}):
+        if not all(isinstance(value, str) for name, value in found.items() if name != "size_bytes"):
             return None
         try:
             S3Uri.parse(found["uri"])
@@ -75,7 +97,13 @@ def result_name(image: str, model: str, *, max_side: int | None, suffix: str) ->
     """
     picture = PurePosixPath(image)
     stem = picture.stem if max_side is None else f"{picture.stem}@{max_side}"
-    return str(PurePosixPath(model_file_name(model)).with_suffix("") / picture.parent / f"{stem}{suffix}")
+    return str(results_folder(model) / picture.parent / f"{stem}{suffix}")
+
+
+@lru_cache(maxsize=16)
+def results_folder(model: str) -> PurePosixPath:
+    """The folder of a model's results below ``stylized/``; kept, since thousands of names are put together with it."""
+    return PurePosixPath(model_file_name(model)).with_suffix("")
 
 
 def reason_to_make(
@@ -92,7 +120,7 @@ def reason_to_make(
     if not result.is_file():
         return "not made yet"
     record = read_record(result)
-    return reason_in_record(record, inputs=inputs, parameters=parameters, forced=forced) or _changed_result(
+    return reason_in_record(record, inputs=inputs, parameters=parameters, forced=forced) or changed_result(
         record or {}, result
     )
 
@@ -119,10 +147,11 @@ def precision_in(record: Mapping[str, Any]) -> object:
     return parameters.get("precision") if isinstance(parameters, dict) else None
 
 
-def sha256_in(record: Mapping[str, Any]) -> object:
-    """The digest that a record gives its result; None without one."""
+def sha256_in(record: Mapping[str, Any]) -> str | None:
+    """The digest that a record gives its result; None without one that reads as one."""
     result = record.get("result")
-    return result.get("sha256") if isinstance(result, dict) else None
+    found = result.get("sha256") if isinstance(result, dict) else None
+    return found if isinstance(found, str) and _SHA256.fullmatch(found) else None
 
 
 def make_record(
@@ -196,14 +225,15 @@ def _changed_input(record: dict[str, Any], inputs: Mapping[str, ObjectInfo]) -> 
 
 def _changed_parameter(record: dict[str, Any], wanted: Parameters) -> str | None:
     made_with = record.get("parameters")
-    for name, value in asdict(wanted).items():
+    for name, value in vars(wanted).items():
         found = made_with.get(name) if isinstance(made_with, dict) else None
         if not (is_precise_enough(found, value) if name == "precision" else found == value):
             return f"{name} changed: {found} -> {value}"
     return None
 
 
-def _changed_result(record: dict[str, Any], result: Path) -> str | None:
+def changed_result(record: Mapping[str, Any], result: Path) -> str | None:
+    """Why a file is not the one that its record describes, in a few words; None when it is."""
     made = record.get("result")
     if not isinstance(made, dict) or made.get("size_bytes") != result.stat().st_size:
         return "the file is not the one that was made"

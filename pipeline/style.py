@@ -6,6 +6,8 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 
+import luigi
+
 from csci_utils.io import sweep
 from csci_utils.lock import sweep_locks
 from csci_utils.luigi.failure import describe_failure
@@ -60,19 +62,19 @@ def _refuse_contradictions(job: StyleJob) -> None:
         raise PipelineError("--publish sends results to S3, and --offline asks it nothing; leave one of them out")
     if job.scheduler and not job.publish:
         raise PipelineError("--scheduler shares the work with other hosts, which share results in S3: add --publish")
-    if job.scheduler and job.force:
+    check_scheduler(job.scheduler, is_forced=job.force)
+
+
+def check_scheduler(address: str | None, *, is_forced: bool = False) -> None:
+    """Refuse what cannot be the address of a luigid, and one beside ``--force``.
+
+    Raises:
+        PipelineError: it does not begin as one, or asks for what the other denies.
+    """
+    if address and is_forced:
         raise PipelineError(
             "--force makes all of it again on each host, --scheduler once in all; leave one of them out"
         )
-    refuse_no_scheduler(job.scheduler)
-
-
-def refuse_no_scheduler(address: str | None) -> None:
-    """Refuse what cannot be the address of a luigid.
-
-    Raises:
-        PipelineError: it does not begin as one.
-    """
     if address and not address.startswith(SCHEDULERS):
         raise PipelineError(
             "--scheduler wants an address that begins with http://, such as http://HOST:8082; correct it"
@@ -92,6 +94,7 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
             workers=job.workers,
             scheduler_url=job.scheduler,
             log_level="ERROR",
+            seen=_seen(wanted),
         )
         ran = {*outcome.done, *outcome.already_done}
         done = [step for step in steps if not step.missing and (step.wanted is None or step.wanted.task_id in ran)]
@@ -106,6 +109,12 @@ def _make(steps: Sequence[Step], *, job: StyleJob, result: Callable[[str], None]
         result(step.path)
     tell(_summary(steps, there=there, brought=brought, outcome=outcome))
     return max(outcome.exit_status, *failed.values(), ExitStatus.OK)
+
+
+def _seen(wanted: Sequence[Step]) -> dict[luigi.Task, bool]:
+    """What the plan has seen of the tasks and their inputs: luigi need not ask S3 the same again at once."""
+    sources = (source for step in wanted for name, source in step.task.requires().items() if name in step.inputs)
+    return {**dict.fromkeys(sources, True), **{step.wanted: False for step in wanted if step.wanted is not None}}
 
 
 def tidy() -> None:
@@ -161,11 +170,11 @@ def _named(task_id: str, steps: Sequence[Step]) -> str:
 def _summary(steps: Sequence[Step], *, there: Sequence[Step], brought: set[str], outcome: RunResult) -> str:
     """Count what was made, published, fetched and found."""
     if all(step.holds for step in steps):
-        return f"nothing to do: {_count(len(steps))} up to date"
+        return f"nothing to do: {count_of_results(len(steps))} up to date"
     num_published = sum(step.upload is not None and step.upload.task_id in outcome.done for step in there)
     num_made = sum(bool(step.reason) and step.path not in brought for step in there)
     num_current = len(there) - num_made - len(brought)
-    parts = [f"{_count(num_made)} made"]
+    parts = [f"{count_of_results(num_made)} made"]
     unpublished = sum(bool(step.unpublished) for step in there) - num_published
     parts += [f"{num_published} published"] if any(step.upload for step in steps) else []
     parts += [f"{unpublished} not published"] if unpublished > 0 else []
@@ -175,5 +184,6 @@ def _summary(steps: Sequence[Step], *, there: Sequence[Step], brought: set[str],
     return ", ".join(parts)
 
 
-def _count(number: int) -> str:
+def count_of_results(number: int) -> str:
+    """Say it, in the singular or the plural."""
     return f"{number} result" if number == 1 else f"{number} results"

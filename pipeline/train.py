@@ -12,7 +12,7 @@ from neural_style.errors import SettingError
 from neural_style.train_cli import in_options
 from pipeline import progress, settings
 from pipeline.errors import PipelineError
-from pipeline.style import refuse_no_scheduler, tidy
+from pipeline.style import check_scheduler, tidy
 from pipeline.tasks.data import ContentImage, S3Input
 from pipeline.tasks.dataset import Dataset
 from pipeline.tasks.train import Train, UploadTrained
@@ -92,7 +92,7 @@ def run(job: TrainJob, *, result: Callable[[str], None], tell: Tell) -> int:
     """
     if job.publish and settings.current().offline:
         raise PipelineError("--publish sends the model to S3, and --offline asks it nothing; leave one of them out")
-    refuse_no_scheduler(job.scheduler)
+    check_scheduler(job.scheduler)
     task = _task(job)
     wanted: Train | UploadTrained = task.clone(UploadTrained) if job.publish else task
     missing = _missing(task)

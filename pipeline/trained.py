@@ -10,9 +10,8 @@ from luigi.parameter import ParameterException
 
 from csci_utils.io import record_path
 from pipeline import settings
+from pipeline.folders import DATASETS, SAVED_MODELS, STYLES
 from pipeline.results import results_below
-from pipeline.tasks.data import SAVED_MODELS, STYLES
-from pipeline.tasks.dataset import DATASETS
 from pipeline.tasks.train import Train
 from pipeline.tasks.train_request import read_training, training_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import configparser
 import json
-import os
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -130,10 +130,30 @@ def test_ci_runs_what_the_readme_names():
     assert "make test" in ci
 
 
-def test_in_ci_what_a_test_lacks_is_a_failure(tmp_path):
-    make = tmp_path / "make"
-    make.write_text('#!/bin/sh\necho "$1 $CI"\n')
-    make.chmod(0o755)
-    environ = {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}"}
-    done = subprocess.run([REPO / ".ci" / "run"], env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout == "lint true\ntest true\n"
+@pytest.fixture
+def run_ci(tmp_path):
+    """Run `.ci/run` with programs that only say how they were called; of the system's own it has the simplest."""
+
+    def run(*programs: str) -> list[str]:
+        for name in programs:
+            (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $* $CI"\n')
+            (tmp_path / name).chmod(0o755)
+        for name in ("bash", "dirname", "env", "sh"):
+            (tmp_path / name).symlink_to(shutil.which(name))
+        environ = {"PATH": str(tmp_path)}
+        done = subprocess.run(
+            [REPO / ".ci" / "run"], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        )
+        return [*done.stderr.splitlines(), *done.stdout.splitlines()]
+
+    return run
+
+
+def test_in_ci_what_a_test_lacks_is_a_failure(run_ci):
+    assert run_ci("make", "chromium") == ["make lint true", "make test true"]
+
+
+def test_ci_installs_chromium_where_it_is_not(run_ci):
+    installed, *rest = run_ci("make", "apt-get")
+    assert re.fullmatch(r"apt-get .*install -y chromium true", installed)
+    assert rest == ["apt-get -qq update true", "make lint true", "make test true"]

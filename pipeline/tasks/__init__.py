@@ -1,5 +1,6 @@
 """All tasks, so that `luigi --module pipeline.tasks TASK` finds each of them."""
 
+from pipeline.tasks.batch import StylizeMany, StylizeShard
 from pipeline.tasks.data import (
     ContentImage,
     DownloadImage,
@@ -26,6 +27,8 @@ __all__ = [
     "SavedModel",
     "StyleImage",
     "Stylize",
+    "StylizeMany",
+    "StylizeShard",
     "Train",
     "UploadImage",
     "UploadModel",

@@ -14,12 +14,9 @@ from csci_utils.luigi.target import ExactKeyS3Target
 from csci_utils.s3 import AccessRefusedError, BucketMissingError, ObjectInfo, S3Error, S3Uri, head, missing
 from pipeline import progress, settings
 from pipeline.errors import OfflineError
+from pipeline.folders import IMAGES, SAVED_MODELS, STYLES
 from pipeline.names import ModelParameter, NameParameter
 from pipeline.tasks.roots import RootedTask, RootProperty
-
-IMAGES = "images"
-SAVED_MODELS = "saved_models"
-STYLES = "styles"
 
 
 def image_parameter(**kwargs: Any) -> NameParameter:

@@ -12,10 +12,9 @@ from csci_utils.luigi.run import ExplainedTask
 from csci_utils.s3 import ObjectMissingError, S3Uri
 from neural_style.picture_set import is_dataset_file
 from pipeline import progress, settings
+from pipeline.folders import DATASETS
 from pipeline.names import DatasetParameter
 from pipeline.tasks.data import Mirrored, require_bucket
-
-DATASETS = "datasets"
 
 
 def dataset_parameter(**kwargs: Any) -> DatasetParameter:

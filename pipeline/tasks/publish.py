@@ -6,19 +6,17 @@ several hosts that share a scheduler this is the task to ask for, since its outp
 
 from __future__ import annotations
 
-import json
 import logging
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from csci_utils.copies import push
 from csci_utils.io import atomic_path, record_path, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.target import ExactKeyS3Target
-from csci_utils.s3 import DigestMismatchError, ObjectInfo, ObjectMissingError, S3Uri, get, head
+from csci_utils.s3 import DigestMismatchError, ObjectInfo, ObjectMissingError, S3Uri, get
 from pipeline import progress, settings
+from pipeline.published import PublishedResult, published_record, record_uri
 from pipeline.results import precision_in, reason_in_record
 from pipeline.tasks.data import refuse_offline
 from pipeline.tasks.request import StyleRequest
@@ -55,7 +53,7 @@ class UploadStylized(StyleRequest):
     @property
     def record_uri(self) -> S3Uri:
         """Where its record lies: under the same relative key as here."""
-        return S3Uri(self.uri.bucket, str(record_path(self.uri.key)))
+        return record_uri(self.uri)
 
     def output(self) -> ExactKeyS3Target:
         """The published result."""
@@ -80,10 +78,10 @@ class UploadStylized(StyleRequest):
         Raises:
             S3Error: the store refused or did not answer.
         """
-        published = head(self.uri)
-        if published is None:
+        found = self._published()
+        if found is None:
             return Published("not published yet")
-        record = self._published_record()
+        published, record = found
         if record is None:
             return Published("what is published has no record", published.sha256)
         if published.sha256 != record["result"]["sha256"]:
@@ -115,9 +113,10 @@ class UploadStylized(StyleRequest):
             ObjectMissingError: nothing is published.
             DigestMismatchError: what is published is not what its record describes.
         """
-        record = self._published_record()
-        if record is None:
+        found = self._published()
+        if found is None or found.record is None:
             raise ObjectMissingError(f"{self.record_uri}: wanted the record of a published result, found none")
+        record = found.record
         with atomic_path(self.local_result) as scratch:
             fetched = get(self.uri, scratch, on_bytes=progress.add_bytes)
             if fetched.sha256 != record["result"]["sha256"]:
@@ -134,16 +133,6 @@ class UploadStylized(StyleRequest):
         made.set_tracking_url = self.set_tracking_url
         return made
 
-    def _published_record(self) -> dict[str, Any] | None:
-        with tempfile.TemporaryDirectory(prefix="record-") as folder:
-            path = Path(folder, "record.json")
-            try:
-                get(self.record_uri, path)
-            except ObjectMissingError:
-                return None
-            try:
-                record = json.loads(path.read_bytes())
-            except (ValueError, RecursionError):
-                return None
-        sound = isinstance(record, dict) and isinstance(record.get("result"), dict) and "sha256" in record["result"]
-        return record if sound else None
+    def _published(self) -> PublishedResult | None:
+        uris = {name: source.uri for name, source in self.requires().items()}
+        return published_record(self.uri, uris=uris)

@@ -23,21 +23,13 @@ from neural_style.contract import (
 )
 from pipeline import settings
 from pipeline.choices import CHECKS
+from pipeline.folders import IMAGES, SAVED_MODELS, STYLIZED
 from pipeline.results import Parameters, reason_to_make, result_name
-from pipeline.tasks.data import (
-    IMAGES,
-    SAVED_MODELS,
-    ContentImage,
-    S3Input,
-    SavedModel,
-    image_parameter,
-    model_parameter,
-)
+from pipeline.tasks.data import ContentImage, S3Input, SavedModel, image_parameter, model_parameter
 from pipeline.tasks.roots import RootedTask
 
 IN_PROCESS = "in-process"
 PROGRAM = "program"
-STYLIZED = "stylized"
 
 
 class ChoiceParameter(luigi.OptionalStrParameter):
@@ -60,6 +52,46 @@ class PrecisionParameter(luigi.Parameter):
         return CHECKS["precision"](x or settings.current().precision)
 
 
+def max_side_parameter() -> luigi.OptionalNumericalParameter[int]:
+    """The longest edge that pictures are shrunk to."""
+    return luigi.OptionalNumericalParameter(  # type: ignore[call-arg]  # Luigi's mixin hides what it takes
+        default=None, min_value=1, max_value=2**31, var_type=int, description="shrink the longest edge to it, pixels"
+    )
+
+
+def quality_parameter() -> luigi.NumericalParameter[int]:
+    """The quality of lossy results."""
+    return luigi.NumericalParameter(
+        default=DEFAULT_QUALITY, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
+    )
+
+
+def precision_parameter() -> PrecisionParameter:
+    """The precision that the net computes in."""
+    return PrecisionParameter(default="", description="float32 or fast [default: the settings']")
+
+
+def max_pixels_parameter() -> luigi.IntParameter:
+    """The most pixels that a picture may declare."""
+    return luigi.IntParameter(
+        default=DEFAULT_MAX_PIXELS, significant=False, description="refuse a picture that declares more"
+    )
+
+
+def forced_parameter() -> luigi.Parameter:
+    """The token of a run that makes again what is there."""
+    return luigi.Parameter(
+        default="", significant=False, positional=False, description="a token: make it again in the run that has it"
+    )
+
+
+def gpu_resources(device: str, engine: str) -> dict[str, int]:
+    """One GPU of this host as one of Luigi's resources, where one is used; nothing elsewhere."""
+    may_use_gpu = device == "auto" and engine != "openvino" and os.path.exists("/dev/nvidia0")
+    uses_gpu = device.startswith(("cuda", "mps")) or may_use_gpu
+    return {f"gpu-{socket.gethostname()}": 1} if uses_gpu else {}
+
+
 class StyleRequest(ShownTask, ExplainedTask, RootedTask):
     """A picture, a model, and the parameters to style the one with the other; the base of tasks that see to it."""
 
@@ -67,25 +99,17 @@ class StyleRequest(ShownTask, ExplainedTask, RootedTask):
 
     image = image_parameter()
     model = model_parameter()
-    max_side = luigi.OptionalNumericalParameter(  # type: ignore[call-arg]  # Luigi's mixin hides what it takes
-        default=None, min_value=1, max_value=2**31, var_type=int, description="shrink the longest edge to it, pixels"
-    )
-    quality = luigi.NumericalParameter(
-        default=DEFAULT_QUALITY, min_value=1, max_value=101, var_type=int, description="of JPEG and WebP"
-    )
-    precision = PrecisionParameter(default="", description="float32 or fast [default: the settings']")
-    max_pixels = luigi.IntParameter(
-        default=DEFAULT_MAX_PIXELS, significant=False, description="refuse a picture that declares more"
-    )
+    max_side = max_side_parameter()
+    quality = quality_parameter()
+    precision = precision_parameter()
+    max_pixels = max_pixels_parameter()
     mode = luigi.ChoiceParameter(
         choices=(IN_PROCESS, PROGRAM), default=IN_PROCESS, significant=False, description="where the net runs"
     )
     device = ChoiceParameter(of="device", description="auto, cpu, cuda, cuda:1 or mps [default: the settings']")
     engine = ChoiceParameter(of="engine", description="auto, torch, openvino or onnxruntime [default: the settings']")
     memory = ChoiceParameter(of="memory", description="what a picture may take, as 2GiB [default: the settings']")
-    forced = luigi.Parameter(
-        default="", significant=False, positional=False, description="a token: make it again in the run that has it"
-    )
+    forced = forced_parameter()
 
     def requires(self) -> dict[str, S3Input]:
         """The two objects in S3; `run` brings them here, as local copies are each host's own affair."""
@@ -107,10 +131,7 @@ class StyleRequest(ShownTask, ExplainedTask, RootedTask):
     @property
     def resources(self) -> dict[str, int]:  # type: ignore[override]  # Luigi reads it, and never sets it
         """One GPU of this host, where one is used: two nets do not share it."""
-        device = self.device_name
-        may_use_gpu = device == "auto" and self.engine_name != "openvino" and os.path.exists("/dev/nvidia0")
-        uses_gpu = device.startswith(("cuda", "mps")) or may_use_gpu
-        return {f"gpu-{socket.gethostname()}": 1} if uses_gpu else {}
+        return gpu_resources(self.device_name, self.engine_name)
 
     def look(self) -> dict[str, ObjectInfo]:
         """The picture and the model as S3 holds them now; what it does not hold is left out.

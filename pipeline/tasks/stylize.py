@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -10,27 +9,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from luigi.contrib.external_program import ExternalProgramRunError, ExternalProgramTask
 from luigi.format import Nop
 
 from csci_utils.copies import CopyRecord, fetch
-from csci_utils.io import scratch_folder, sha256_of, write_record
+from csci_utils.io import scratch_folder, write_record
 from csci_utils.lock import locked
 from csci_utils.luigi.target import SuffixPreservingLocalTarget
 from csci_utils.signals import raise_interrupt
 from neural_style.byte_size import parse_memory
 from pipeline import progress, settings
-from pipeline.errors import InputChangedError, ProgramFailedError, Terminated
+from pipeline.errors import ProgramFailedError, Terminated
+from pipeline.loaded import loaded_stylizer, refuse_another
 from pipeline.results import Source, is_precise_enough, make_record, precision_in
 from pipeline.tasks.request import PROGRAM, StyleRequest
 
-if TYPE_CHECKING:
-    from neural_style.stylize import Stylizer
-
-# A run styles picture after picture and rarely alternates between more nets than this.
-LOADED_MODELS = 4
 # How far a result is when the net begins and ends, percent.
 STYLING, STYLED = 20, 90
 # The error line of `python -m neural_style`.
@@ -84,8 +79,8 @@ class Stylize(StyleRequest, ExternalProgramTask):
         with self.output().temporary_path() as scratch:
             made_by = self._style(copies["model"], Path(scratch), on_progress=self._shown_seldom(reach))
             for name, path in self.local_copies().items():
-                _refuse_another(path, copies[name])
-            sources = {name: _source(copy) for name, copy in copies.items()}
+                refuse_another(path, copies[name])
+            sources = {name: Source.of_copy(copy) for name, copy in copies.items()}
             record = make_record(
                 Path(scratch), inputs=sources, parameters=self.wanted_parameters, made_by=made_by, forced=self.forced
             )
@@ -120,7 +115,7 @@ class Stylize(StyleRequest, ExternalProgramTask):
         if self.mode == PROGRAM:
             return self._style_in_program(scratch)
         here = self.local_copies()
-        stylizer = _loaded(
+        stylizer = loaded_stylizer(
             str(here["model"]),
             model.sha256,
             device=self.device_name,
@@ -170,42 +165,6 @@ class Stylize(StyleRequest, ExternalProgramTask):
         for warning in said["warnings"]:
             logger.warning("%s", warning)
         return dict(said["made_by"])
-
-
-@functools.lru_cache(maxsize=LOADED_MODELS)
-def _loaded(model: str, sha256: str, **options: Any) -> Stylizer:
-    """The net of a model file, read once a process as long as its bytes are the same.
-
-    Args:
-        model: Its path.
-        sha256: Of the bytes that were fetched.
-        options: Of `Stylizer`.
-
-    Raises:
-        InputChangedError: the file's bytes are others than those that were fetched; the net is not kept.
-    """
-    from neural_style.stylize import Stylizer
-
-    stylizer = Stylizer(model, **options)
-    if sha256_of(model) != sha256:
-        raise _replaced(Path(model), sha256)
-    return stylizer
-
-
-def _refuse_another(path: Path, copy: CopyRecord) -> None:
-    """Raise if `path` is no longer the very file that was fetched: another process put a newer one there meanwhile."""
-    if not copy.holds(path):
-        raise _replaced(path, copy.sha256)
-
-
-def _replaced(path: Path, sha256: str) -> InputChangedError:
-    return InputChangedError(f"{path}: replaced while it was being read, wanted sha256 {sha256}; run it again")
-
-
-def _source(copy: CopyRecord) -> Source:
-    return Source(
-        uri=copy.uri, etag=copy.etag, sha256=copy.sha256, size_bytes=copy.size_bytes, checked_by=copy.checked_by
-    )
 
 
 def _program_failure(err: ExternalProgramRunError) -> ProgramFailedError:

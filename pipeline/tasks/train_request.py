@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Mapping
@@ -15,14 +14,15 @@ import luigi
 from csci_utils.io import read_record, record_path, sha256_of
 from csci_utils.luigi.page import ShownTask
 from csci_utils.luigi.run import ExplainedTask
-from csci_utils.remote_notes import get_text
-from csci_utils.s3 import ObjectInfo, ObjectMissingError, S3Uri, head
+from csci_utils.remote_notes import get_record
+from csci_utils.s3 import ObjectInfo, S3Uri, head
 from neural_style.train_config import ALGORITHM, TrainConfig, config_for
 from pipeline import settings
 from pipeline.errors import BadNameError
+from pipeline.folders import SAVED_MODELS
 from pipeline.names import NewModelParameter, OptionalNameParameter
 from pipeline.results import Source
-from pipeline.tasks.data import SAVED_MODELS, StyleImage, style_parameter
+from pipeline.tasks.data import StyleImage, style_parameter
 from pipeline.tasks.dataset import Dataset, dataset_parameter
 from pipeline.tasks.request import ChoiceParameter
 from pipeline.tasks.roots import RootedTask
@@ -200,15 +200,9 @@ class TrainRequest(ShownTask, ExplainedTask, RootedTask):
     def published(self) -> Published:
         """Look at the model in S3, and at the record that was published with it."""
         held = head(self.uri)
-        record = None if held is None else self._published_record()
+        record = None if held is None else _whole(get_record(self.record_uri))
         is_its = record is not None and held is not None and record["result"]["sha256"] == held.sha256
         return Published(held, record if is_its else None)
-
-    def _published_record(self) -> dict[str, Any] | None:
-        try:
-            return _whole(json.loads(get_text(self.record_uri)))
-        except (ObjectMissingError, ValueError, RecursionError):
-            return None
 
 
 def training_of(model: Path) -> Path:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline import demo
@@ -19,7 +21,18 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_given_picture_is_styled_by_the_given_model(files, tmp_path, capsys):
     assert main(files) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/data/stylized/mosaic/my picture.png\n"
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/data/stylized/mosaic/my picture.png\n"
+    page = tmp_path / "data" / "gallery" / "index.html"
+    assert err.splitlines()[-1] == f"style-pipeline: look at it: {page.as_uri()}"
+    assert "my picture.png" in page.read_text()
+
+
+@pytest.mark.slow
+def test_what_failed_is_not_shown(files, tmp_path, capsys):
+    Path(files[1]).write_bytes(b"no weights")
+    assert main(files) == 30
+    assert "look at it" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

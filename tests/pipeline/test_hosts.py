@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,48 +14,18 @@ import pytest
 
 from csci_utils.s3 import S3Uri, head
 from tests.pipeline.conftest import ROOT
+from tests.servers.luigid import luigid_server
 
 pytestmark = pytest.mark.slow
 
-# luigid looks for dead workers once a minute, whatever it is told; here once a second.
-LUIGID = """
-import tornado.ioloop
-every_minute = tornado.ioloop.PeriodicCallback
-tornado.ioloop.PeriodicCallback = lambda function, ms: every_minute(function, ms / 60)
-from luigi.cmdline import luigid
-luigid()
-"""
 PICTURES = [f"{number}.png" for number in range(8)]
 
 
 @pytest.fixture
 def luigid(tmp_path) -> Iterator[str]:
-    """The address of a scheduler that soon notices when a worker has died."""
-    config = tmp_path / "luigid.cfg"
-    config.write_text("[core]\nautoload_range = false\n[scheduler]\nworker_disconnect_delay = 3\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = subprocess.Popen(
-        [sys.executable, "-c", LUIGID, "--address", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, "LUIGI_CONFIG_PATH": str(config)},
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 30
-    while not answers(port):
-        assert program.poll() is None, "luigid ended"
-        assert time.monotonic() < deadline, "luigid did not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    program.terminate()
-    program.wait(10)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """The address of a scheduler."""
+    with luigid_server(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

@@ -154,7 +154,9 @@ def test_an_input_that_is_removed_while_the_run_starts_is_named(bucket, run, mon
     monkeypatch.setattr(style, "build", remove_then_build)
     status, out, err = run(*COMMAND[3:])
     assert (status, out) == (20, [])
-    assert err[0].startswith(f"style-pipeline: error: {bucket.root}/images/luigi.jpg was removed from S3 meanwhile")
+    assert err[0].startswith(
+        f"style-pipeline: error: {bucket.root}/images/luigi.jpg: wanted to read it: there is no such"
+    )
 
 
 def test_a_model_that_is_overwritten_while_the_run_starts_is_the_one_that_is_recorded(bucket, run, monkeypatch):

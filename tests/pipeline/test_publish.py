@@ -110,7 +110,7 @@ def test_what_others_did_to_it_is_noticed_and_mended(bucket, run, damage, reason
 
 def test_a_result_that_is_replaced_while_it_is_fetched_is_refused(bucket, run, tmp_path, monkeypatch):
     run(*STYLE, "--publish")
-    real = UploadStylized._published_record
+    real = UploadStylized._published
 
     def then_replaced(task):
         record = real(task)
@@ -119,7 +119,7 @@ def test_a_result_that_is_replaced_while_it_is_fetched_is_refused(bucket, run, t
         return record
 
     task = UploadStylized(image="luigi.jpg", model="mosaic")
-    monkeypatch.setattr(UploadStylized, "_published_record", then_replaced)
+    monkeypatch.setattr(UploadStylized, "_published", then_replaced)
     monkeypatch.setenv("PIPELINE_LOCAL_ROOT", str(tmp_path / "other"))
     with pytest.raises(OSError, match="as its record says, found"):
         task.bring()
@@ -155,7 +155,10 @@ def test_a_result_that_was_made_and_not_published_is_told_as_that(bucket, run, m
     assert err[-1] == "style-pipeline: 1 result made, 0 published, 1 not published, 0 up to date"
 
 
-@pytest.mark.parametrize("command", [("put", "sea.png"), (*STYLE, "--publish"), ("remove", "x.jpg", "--published")])
+@pytest.mark.parametrize(
+    "command",
+    [("put", "sea.png"), (*STYLE, "--publish"), ("remove", "x.jpg", "--published"), ("many", "--images", "*")],
+)
 def test_nothing_is_put_into_a_store_that_ends_with_the_command(run, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bucket").mkdir()
@@ -163,6 +166,15 @@ def test_nothing_is_put_into_a_store_that_ends_with_the_command(run, tmp_path, m
     status, _, err = run(*command, "--embedded")
     assert (status, len(err)) == (2, 1)
     assert "what is put into the embedded S3 ends with the command" in err[0]
+
+
+def test_what_would_be_put_into_such_a_store_may_be_asked(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("images/sea.png", b"x"), ("saved_models/mosaic.pth", b"y")):
+        (tmp_path / "bucket" / name).parent.mkdir(parents=True)
+        (tmp_path / "bucket" / name).write_bytes(content)
+    status, _, err = run("many", "--images", "*", "-m", "mosaic", "--embedded", "--dry-run")
+    assert (status, err[-1]) == (0, "style-pipeline: 1 of 1 results to make, in 1 of 1 shards")
 
 
 def test_publishing_and_asking_nothing_contradict_each_other(bucket, run):

@@ -26,8 +26,8 @@ from neural_style.contract import DEFAULT_MAX_PIXELS
 from neural_style.errors import EngineError, PictureTooLargeError
 from neural_style.stylize import Styled
 from pipeline import progress, settings
+from pipeline.loaded import loaded_stylizer
 from pipeline.tasks import Stylize, UploadStylized
-from pipeline.tasks import stylize as stylize_task
 from tests.pipeline.conftest import ROOT, Bucket, encoded_picture
 
 STYLE = ("-i", "luigi.jpg", "-m", "mosaic")
@@ -87,9 +87,9 @@ def net(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Net]]:
     state = {"loads": [], "styles": [], "has_fast": True, "fractions": (), "fault": None, "takes_s": 0.0, "others": {}}
     made = type("Net", (Net,), state)
     monkeypatch.setattr(neural_stylize, "Stylizer", made)
-    stylize_task._loaded.cache_clear()
+    loaded_stylizer.cache_clear()
     yield made
-    stylize_task._loaded.cache_clear()
+    loaded_stylizer.cache_clear()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from csci_utils.luigi.run import ExitStatus, build
 from csci_utils.s3 import BucketMissingError
 from pipeline import settings
 from pipeline.errors import BadNameError, NotConfiguredError
+from pipeline.loaded import loaded_stylizer
 from pipeline.tasks import ContentImage, DownloadImage, DownloadModel, SavedModel, Stylize
 from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture, model_bytes
 
@@ -328,12 +329,11 @@ def test_a_copy_replaced_while_it_is_read_is_noticed(bucket, monkeypatch):
 @pytest.mark.slow
 def test_a_net_is_loaded_once_for_many_pictures(bucket, monkeypatch):
     from neural_style.stylize import Stylizer
-    from pipeline.tasks import stylize
 
     loads = []
     load = Stylizer.__init__
     monkeypatch.setattr(Stylizer, "__init__", lambda self, *args, **kw: loads.append(args) or load(self, *args, **kw))
-    stylize._loaded.cache_clear()
+    loaded_stylizer.cache_clear()
     bucket.put_image("sea.png", seed=2)
     outcome = build([Stylize(image=name, model="mosaic") for name in ("luigi.jpg", "sea.png")])
     assert (outcome.exit_status, len(outcome.done), len(loads)) == (ExitStatus.OK, 2, 1)
@@ -344,7 +344,7 @@ def test_a_net_of_other_bytes_than_were_fetched_is_neither_used_nor_kept(bucket,
     """Another run puts other weights in the place between the fetch and the load of this one."""
     from pipeline.tasks import stylize
 
-    stylize._loaded.cache_clear()
+    loaded_stylizer.cache_clear()
     fetch = stylize.fetch
 
     def swapped_after(uri, path, **options):
@@ -363,7 +363,7 @@ def test_a_net_of_other_bytes_than_were_fetched_is_neither_used_nor_kept(bucket,
     assert made(task) == ExitStatus.OK
     first = sha256_of(task.output().path)
     Path(task.output().path).unlink()
-    stylize._loaded.cache_clear()
+    loaded_stylizer.cache_clear()
     made(task)
     assert sha256_of(task.output().path) == first
 

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from csci_utils.s3 import S3Uri, delete, get, list_objects
+from pipeline import settings
+from pipeline.gallery.contents import REPLACED, gather
+from pipeline.gallery.entries import Entry, Failure, Found, PictureFile
+from pipeline.gallery.manifests import merged, published_entries
+from pipeline.gallery.thumbnails import Thumbs
+from tests.pipeline.conftest import encoded_picture
+from tests.pipeline.gallery.test_gallery import data_in
+
+
+@pytest.fixture
+def styled(bucket, run):
+    """Three pictures styled by `many`, one of which is broken."""
+    bucket.put_image("holiday/sea.png", seed=2)
+    bucket.put_bytes("images/holiday/sun.jpg", b"no picture")
+    status, _, err = run("many", "--images", "holiday/", "--images", "luigi.jpg", "-m", "mosaic")
+    assert status == 30, err
+    with settings.use(settings.read_settings(dotenv=False)):
+        yield bucket
+
+
+def found() -> tuple[list[str], list[tuple[str, str]]]:
+    there = published_entries()
+    return (
+        sorted(entry.result.name for entry in there.entries),
+        [(failure.image, failure.style) for failure in there.failures],
+    )
+
+
+RESULTS = ["mosaic/holiday/sea.png", "mosaic/luigi.jpg"]
+
+
+@pytest.mark.slow
+def test_what_many_has_made_is_found_by_its_manifests(styled):
+    assert found() == (RESULTS, [("holiday/sun.jpg", "mosaic")])
+    there = published_entries()
+    entry = next(entry for entry in there.entries if entry.image == "holiday/sea.png")
+    assert (entry.style, entry.result.path) == ("mosaic", None)
+    assert str(entry.result.uri) == f"{styled.root}/stylized/{RESULTS[0]}"
+    assert entry.record["made_from"]["image"]["uri"] == f"{styled.root}/images/holiday/sea.png"
+    assert entry.seconds > 0
+    assert there.failures[0].reason.startswith("not a picture of a kind that can be read")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["gone", "replaced"])
+def test_a_line_counts_while_s3_holds_its_result(styled, what):
+    if what == "gone":
+        delete(S3Uri.parse(f"{styled.root}/stylized/{RESULTS[1]}"))
+    else:
+        styled.put_bytes(f"stylized/{RESULTS[1]}", encoded_picture("x.jpg", seed=9))
+    assert found()[0] == RESULTS[:1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["gone", "replaced"])
+def test_a_failure_counts_while_its_picture_is_there_and_the_same(styled, what):
+    if what == "gone":
+        delete(S3Uri.parse(f"{styled.root}/images/holiday/sun.jpg"))
+    else:
+        styled.put_image("holiday/sun.jpg")
+    assert found() == (RESULTS, [])
+
+
+@pytest.mark.slow
+def test_a_failure_that_a_later_run_has_made_good_is_none(styled, run):
+    styled.put_image("holiday/sun.jpg", seed=3)
+    assert run("many", "--images", "holiday/sun.jpg", "-m", "mosaic")[0] == 0
+    assert found() == ([RESULTS[0], "mosaic/holiday/sun.jpg", RESULTS[1]], [])
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_lies_in_s3_alone(styled, run):
+    status, _, err = run("gallery", "--publish")
+    assert status == 0
+    assert "style-pipeline: 2 results shown, 1 failed" in err
+    data = data_in((styled.local / "gallery" / "index.html").read_text())
+    assert [picture[0] for picture in data["pictures"]] == ["holiday/sea.png", "luigi.jpg"]
+    assert all(picture[1] for picture in data["pictures"])
+    assert [cells[0][3] for _, _, _, cells, _ in data["rows"]] == [0, 0]  # no link leads there from here
+    assert [failure[:2] for failure in data["failures"]] == [["holiday/sun.jpg", "mosaic"]]
+    assert [path for path in (styled.local / "stylized").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+def test_a_second_page_fetches_no_picture(styled, run, monkeypatch):
+    run("gallery")
+    monkeypatch.setattr("pipeline.gallery.thumbnails.get", None)
+    assert run("gallery")[0] == 0
+
+
+@pytest.mark.slow
+def test_offline_nothing_is_asked(styled, run):
+    status, _, err = run("gallery", "--offline")
+    assert (status, err[0]) == (0, "style-pipeline: 0 results shown")
+
+
+@pytest.mark.slow
+def test_a_result_that_is_replaced_meanwhile_is_told(styled, tmp_path):
+    there = published_entries()
+    styled.put_bytes(f"stylized/{RESULTS[1]}", encoded_picture("x.jpg", seed=9))
+    contents = gather(there, Thumbs(tmp_path / "thumbs"), on_made=lambda _total, _done: None)
+    assert [entry.result.name for entry in contents.entries] == RESULTS[:1]
+    assert Failure(image="luigi.jpg", style="mosaic", reason=REPLACED) in contents.failures
+    assert len(contents.used_thumbs()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", ["NaN", "1e999", f"1{'0' * 400}", '"5"'])
+def test_seconds_that_are_none_are_not_told(styled, seconds):
+    (info,) = [info for info in list_objects(S3Uri.parse(f"{styled.root}/stylized/")) if "/.shards/" in info.uri.key]
+    get(info.uri, styled.scratch / "lines")
+    text = re.sub(r'"seconds": [0-9.]+', f'"seconds": {seconds}', (styled.scratch / "lines").read_text())
+    styled.put_bytes(info.uri.key.removeprefix("styled/"), text.encode())
+    assert [entry.seconds for entry in published_entries().entries] == [None, None]
+
+
+def test_without_manifests_there_is_nothing(bucket):
+    with settings.use(settings.read_settings(dotenv=False)):
+        assert published_entries() == Found()
+
+
+def test_what_lies_here_comes_before_what_s3_holds():
+    def entry(name: str, sha256: str) -> Entry:
+        result = PictureFile(folder="stylized", name=name, sha256=sha256, size_bytes=1)
+        return Entry(result=result, image="x", style="mosaic", record={})
+
+    here = Found(entries=[entry("a", "here")], failures=[Failure(image="x", style="", reason="r")])
+    there = Found(
+        entries=[entry("a", "there"), entry("b", "there")], failures=[Failure(image="y", style="", reason="r")]
+    )
+    both = merged(here, there)
+    assert [(each.result.name, each.result.sha256) for each in both.entries] == [("a", "here"), ("b", "there")]
+    assert [failure.image for failure in both.failures] == ["x", "y"]
