@@ -14,6 +14,8 @@ from bench import (
     imports,
     loader,
     machine,
+    many,
+    many_rate,
     peers,
     results,
     store,
@@ -30,7 +32,7 @@ PARTS = tuple(store.sections())
 NAMED_ONLY = ("bands-large",)
 """What takes many minutes and no one waits for."""
 
-WITHOUT_STORE = ("start", "deps", "job", "style", "style-many", "bands", "train", "loader")
+WITHOUT_STORE = ("start", "deps", "job", "style", "style-many", "many", "many-rate", "bands", "train", "loader")
 DEFAULT = (*WITHOUT_STORE, "store")
 GROUPS = (*WITHOUT_STORE, "store", *PARTS, *NAMED_ONLY)
 
@@ -74,6 +76,8 @@ def _found(groups: Sequence[str], *, rounds: int) -> Iterator[tuple[str, Iterabl
         "job": lambda: [end_to_end.run(rounds=rounds)],
         "style": lambda: _styling(rounds=rounds),
         "style-many": lambda: styling_many.run(rounds=rounds),
+        "many": lambda: many.run(rounds=rounds),
+        "many-rate": lambda: many_rate.run(rounds=rounds),
         "bands": lambda: bands.run(rounds=rounds),
         "train": lambda: _training(rounds=rounds),
         "loader": lambda: loader.run(rounds=rounds),

@@ -23,6 +23,7 @@ class Command:
         args: Arguments, the program first.
         env: The whole environment.
         before: Called before each run, untimed: puts the program's world back to its start.
+        after: Called after each run, untimed; what it returns is taken for told by the program, too.
         cwd: Where it runs.
     """
 
@@ -31,6 +32,7 @@ class Command:
     env: Mapping[str, str]
     cwd: Path
     before: Callable[[], None] = lambda: None
+    after: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ def _run(command: Command, server_pids: Sequence[int]) -> Sample:
         wall_s=elapsed,
         cpu_s=_children_cpu_s() - before,
         servers_cpu_s=[cpu_s(pid) - earlier for pid, earlier in zip(server_pids, servers_before, strict=True)],
-        told=_told(done.stdout),
+        told={**_told(done.stdout), **command.after()},
     )
 
 

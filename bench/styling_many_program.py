@@ -1,11 +1,12 @@
 """Style some pictures one after the other or side by side, and tell how long all of them took.
 
-`python -m bench.styling_many_program --weights F --pictures F --threads N --side-by-side N [--plain]`.
+`python -m bench.styling_many_program --weights F --pictures F --threads N --side-by-side N [--count N] [--plain]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,11 +27,13 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--threads", type=int, required=True, help="of the CPU, for one picture")
     parser.add_argument("--side-by-side", type=int, required=True, help="pictures at once")
+    parser.add_argument("--count", type=int, help="pictures, the same ones again and again; all of them once")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--plain", action="store_true", help="plain eager torch")
     options = parser.parse_args()
     style, about = _plain(options) if options.plain else _ours(options)
-    scenes = list(np.load(options.pictures))
+    different = list(np.load(options.pictures))
+    scenes = list(itertools.islice(itertools.cycle(different), options.count or len(different)))
     with ThreadPoolExecutor(options.side_by_side) as pool:
         list(pool.map(style, scenes[: options.side_by_side]))
         with told() as seen:

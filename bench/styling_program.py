@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def _torch(options: argparse.Namespace, scene: Picture) -> Program:
 
 
 def _onnxruntime(options: argparse.Namespace, scene: Picture) -> Program:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(options.graph), providers=["CPUExecutionProvider"])

@@ -11,7 +11,9 @@ def test_a_group_that_does_not_exist_is_a_usage_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "big", "bigger"])
     with pytest.raises(SystemExit, match="2"):
         __main__.main()
-    assert "GROUP: wanted some of start, deps, job, style, style-many, bands, train, " in capsys.readouterr().err
+    assert (
+        "GROUP: wanted some of start, deps, job, style, style-many, many, many-rate, bands, " in capsys.readouterr().err
+    )
 
 
 def test_a_missing_program_is_one_sentence_that_says_how_to_get_it(monkeypatch, capsys):
@@ -155,3 +157,10 @@ def test_styling_says_how_right_it_is_too(monkeypatch):
     monkeypatch.setattr("bench.styling.run", lambda rounds: iter([["seconds"]]))
     monkeypatch.setattr("bench.styling_quality.run", lambda: iter([["decibels"]]))
     assert list(__main__._tables(["style"], rounds=1)) == [["seconds"], ["decibels"]]
+
+
+def test_many_pictures_are_two_groups_of_the_default_ones(monkeypatch):
+    monkeypatch.setattr("bench.many.run", lambda rounds: iter([["scheduling"]]))
+    monkeypatch.setattr("bench.many_rate.run", lambda rounds: iter([["pictures a second"]]))
+    assert list(__main__._tables(["many-rate", "many"], rounds=1)) == [["scheduling"], ["pictures a second"]]
+    assert {"many", "many-rate"} <= set(__main__.DEFAULT)

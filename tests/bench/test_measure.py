@@ -53,6 +53,12 @@ def test_a_program_may_tell_of_itself_in_its_last_line(printed, told):
     assert sample.told == told
 
 
+def test_what_is_seen_after_a_run_is_told_with_it():
+    command = python("tells", "print('{\"moving_s\": 2}')", after=lambda: {"num_requests": 3})
+    sample = interleaved([command], rounds=1, discarded=0)["tells"][0]
+    assert sample.told == {"moving_s": 2, "num_requests": 3}
+
+
 def test_a_failing_command_ends_the_run_with_its_own_words():
     with pytest.raises(RuntimeError, match="^broken ended with 3: no such luck$"):
         interleaved([python("broken", "import sys; print('no such luck', file=sys.stderr); sys.exit(3)")], rounds=1)
