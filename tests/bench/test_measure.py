@@ -34,7 +34,7 @@ def test_wall_seconds_hold_the_whole_process():
 def test_cpu_is_that_of_the_program_alone():
     samples = interleaved([python("burns", BURN), python("sleeps", "")], rounds=1, discarded=0)
     assert samples["burns"][0].cpu_s >= 0.2
-    assert samples["sleeps"][0].cpu_s < 0.2
+    assert samples["sleeps"][0].cpu_s < samples["burns"][0].cpu_s
 
 
 def test_cpu_of_servers_is_what_they_took_meanwhile():

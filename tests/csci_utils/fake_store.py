@@ -331,7 +331,7 @@ def stall(body: bytes, *, after: int) -> Fault:
     return answer
 
 
-def wait_until(true: Callable[[], bool], *, timeout_s: float = 5) -> None:
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 30) -> None:
     """Wait for something another thread or process does."""
     end = time.monotonic() + timeout_s
     while not true():

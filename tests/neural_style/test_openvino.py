@@ -174,7 +174,7 @@ def test_one_thread_a_picture_lets_as_many_run_at_once_as_there_are_cores(
 ) -> None:
     cores = num_cores()
     assert engine._runner("usual").compiled.get_property("NUM_STREAMS") == cores
-    under_way = threading.Barrier(cores, timeout=10)
+    under_way = threading.Barrier(cores, timeout=60)
 
     def hold(_: int) -> None:
         with engine._runner("usual")._request():

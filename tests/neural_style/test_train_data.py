@@ -402,8 +402,8 @@ def test_a_program_that_is_told_to_end_ends_at_once(folder, signum):
         assert program.stdout.readline() == "batch\n"
     before = time.monotonic()
     program.send_signal(signum)
-    _, err = program.communicate(timeout=10)
-    assert time.monotonic() - before < 3
+    _, err = program.communicate(timeout=60)
+    assert time.monotonic() - before < 20
     assert program.returncode == -signum
     assert ("KeyboardInterrupt" in err) == (signum == signal.SIGINT)
 

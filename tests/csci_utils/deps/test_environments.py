@@ -205,10 +205,11 @@ def test_one_that_was_found_and_hangs_is_a_problem_and_one_that_was_named_an_err
 
 @pytest.mark.slow
 def test_several_are_asked_at_a_time(tmp_path):
-    programs = [make_program(tmp_path / str(n), f'sleep 0.2; exec {BASE_PYTHON} "$@"') for n in range(8)]
-    start = time.monotonic()
-    read_environments([place_of(str(each)) for each in programs])
-    assert time.monotonic() - start < 1.5
+    """Each answers once all have begun; they are one, by eight names."""
+    all_here = f"touch $0.here; until [ $(ls {tmp_path} | grep -c here) = 8 ]; do sleep 0.01; done"
+    programs = [make_program(tmp_path / str(n), f'{all_here}; exec {BASE_PYTHON} "$@"') for n in range(8)]
+    [found] = read_environments([place_of(str(each)) for each in programs])
+    assert found.problems == ()
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging, is_late):
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         read_environments([place_of(str(hanging))] * 10)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25
     thread.join()
     assert is_gone(tmp_path / "pid")
 
@@ -256,7 +257,7 @@ def test_who_cannot_be_read_does_not_wait_for_the_others(tmp_path, hanging):
     start = time.monotonic()
     with pytest.raises(InterpreterError, match="status 3"):
         read_environments([place_of(str(make_program(tmp_path / "broken", "exit 3"))), place_of(str(hanging))])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_an_interpreter_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     start = time.monotonic()
     with pytest.raises(InterpreterError, match=r"wanted an answer in 0.5 s, found none"):
         ask(program, timeout_s=0.5)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
     child = int((tmp_path / "child").read_text())
     deadline = time.monotonic() + 10
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
@@ -72,7 +72,7 @@ def test_nobody_waits_for_a_child_that_left_its_group_and_holds_the_pipe(tmp_pat
     start = time.monotonic()
     with pytest.raises(InterpreterError, match="said 'done'" if then == "echo done" else "found none"):
         ask(program, timeout_s=20 if then == "echo done" else 0.5)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
     os.kill(int(child.read_text()), signal.SIGKILL)
 
 

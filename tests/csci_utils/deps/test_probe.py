@@ -190,7 +190,7 @@ def test_a_pipe_among_the_files_is_not_waited_for(tmp_path):
     for pipe in (path / "METADATA", path / "direct_url.json", path / "RECORD", site / "x.pth"):
         pipe.unlink(missing_ok=True)
         os.mkfifo(pipe)
-    (found,) = ask(tmp_path / "venv" / "bin" / "python", modules=True, timeout_s=5)["distributions"]
+    (found,) = ask(tmp_path / "venv" / "bin" / "python", modules=True, timeout_s=30)["distributions"]
     assert found["problems"][0] == "its METADATA or PKG-INFO is missing or cannot be read"
 
 

@@ -180,7 +180,7 @@ def test_a_diamond_of_a_thousand_tasks_asks_each_once():
     started = time.monotonic()
     salted_version(Layer(1200))
     assert Layer.asked == 2401
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     for depth in range(1200):  # what a scheduler does: the name of each output
         salted_version(Layer(depth))
     assert Layer.asked == 2401

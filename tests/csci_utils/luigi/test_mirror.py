@@ -278,35 +278,43 @@ def test_a_record_tells_whether_a_file_is_its_copy(store, copy, tmp_path):
     assert not any(record.holds(path) for path in (tmp_path / "nothing", tmp_path, copy / "below"))
 
 
-FETCH = "import sys; from csci_utils.copies import *; fetch(S3Uri.parse(sys.argv[1]), sys.argv[2])"
+FETCH = """
+import logging, sys
+from csci_utils.copies import *
+logging.basicConfig(format="%(message)s")
+logging.getLogger("csci_utils.lock").setLevel("INFO")
+fetch(S3Uri.parse(sys.argv[1]), sys.argv[2])
+"""
 
 
-def fetching(copy: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", FETCH, str(URI), str(copy)], cwd=Path(__file__).parents[3])
+def fetching(copy: Path) -> subprocess.Popen[str]:
+    args = [sys.executable, "-c", FETCH, str(URI), str(copy)]
+    return subprocess.Popen(args, cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", [False, True], ids=["waits", "first-dies"])
 def test_of_two_processes_one_fetches_and_the_other_waits(store, copy, dies):
     def hold_back(handler):
-        released.wait(20)
+        released.wait(60)
         give(BODY)(handler)
 
     released = threading.Event()
     store.hold(BODY)
     store.faults.extend([give(BODY), hold_back])
     first = fetching(copy)
-    wait_until(lambda: len(store.requests) == 2, timeout_s=20)
+    wait_until(lambda: len(store.requests) == 2, timeout_s=60)
     second = fetching(copy)
-    wait_until(lambda: len(store.requests) == 3, timeout_s=20)
-    time.sleep(0.2)
-    assert len(store.requests) == 3, "the second waits"
+    assert second.stderr is not None
+    assert "waiting for another process that makes the same file" in second.stderr.readline()
+    assert len(store.requests) == 3
     if dies:
         first.kill()
     else:
         released.set()
-    assert first.wait(20) == (-9 if dies else 0)
-    assert second.wait(20) == 0
+    for process in (first, second):
+        process.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (-9 if dies else 0, 0)
     released.set()
     assert [line.split()[0] for line in store.requests] == ["HEAD", "GET", "HEAD", "HEAD", *["GET"] * dies]
     assert names(copy.parent) == [".cat.jpg.json", "cat.jpg"]

@@ -232,9 +232,9 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(folder, workers, send):
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: len(os.listdir(folder)) == workers, timeout_s=20)
+    wait_until(lambda: len(os.listdir(folder)) == workers, timeout_s=60)
     send(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT, err
     assert "KeyboardInterrupt" in err
     assert os.listdir(folder) == []

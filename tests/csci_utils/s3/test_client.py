@@ -130,7 +130,8 @@ def test_where_nothing_listens_is_given_up_early_and_named(nobody, pauses, caplo
     ids=["slow-down", "no-code", "silent"],
 )
 def test_a_new_try_names_the_object_and_the_reason(store, pauses, caplog, tmp_path, fault, why):
-    s3.use_limits(S3Limits(read_timeout_s=0.1))
+    if fault is stay_silent:
+        s3.use_limits(S3Limits(read_timeout_s=0.6))
     store.hold(b"body")
     store.faults.append(fault)
     s3.get(URI, tmp_path / "got")
@@ -160,7 +161,7 @@ def test_a_key_cannot_break_the_log(nobody, pauses, caplog):
 
 @pytest.mark.slow
 def test_a_store_that_was_given_up_gets_one_try_until_it_answers(store, pauses):
-    s3.use_limits(S3Limits(read_timeout_s=0.1))
+    s3.use_limits(S3Limits(read_timeout_s=0.6))
     store.faults.extend([stay_silent] * 4)
     for tries in (3, 4):
         with pytest.raises(StoreTimeoutError, match="did not answer in time"):

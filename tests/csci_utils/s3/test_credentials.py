@@ -390,12 +390,12 @@ def test_a_service_of_roles_that_stays_silent_is_given_up(gate, profile, monkeyp
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
-        s3.use_limits(S3Limits(read_timeout_s=0.1))
+        s3.use_limits(S3Limits(read_timeout_s=0.6))
         profile(ASSUMED)
         start_s = time.monotonic()
         with pytest.raises(StoreTimeoutError, match=f"{url} did not answer in time"):
             s3.head(URI)
-        assert time.monotonic() - start_s < 10
+        assert time.monotonic() - start_s < 40
 
 
 REFUSALS = {

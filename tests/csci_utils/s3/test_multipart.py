@@ -227,7 +227,7 @@ def test_an_upload_of_somebody_else_is_no_twin(empty, file, fault):
 
 
 def test_a_beginning_that_may_come_late_is_left_to_the_next_start(empty, file, journal):
-    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.1, silent_attempts=2))
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.6, silent_attempts=2))
     empty.at(BEGIN, stay_silent, stay_silent)
     with pytest.raises(StoreTimeoutError):
         s3.put(file, URI, journal=journal)
@@ -397,7 +397,7 @@ def test_ctrl_c_is_quick_when_the_store_is_gone(empty, file, journal):
     def gone(_num: int) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.2))
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.6))
     abort = f"{ABORT} /bucket/big.pth?uploadId=upload-1"
     empty.at(abort, *[stay_silent] * 9)
     with pytest.raises(KeyboardInterrupt):
@@ -407,7 +407,7 @@ def test_ctrl_c_is_quick_when_the_store_is_gone(empty, file, journal):
 
 
 def test_an_error_is_patient_when_the_store_is_slow(empty, file, journal):
-    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.2))
+    s3.use_limits(S3Limits(**LIMITS, read_timeout_s=0.6))
     abort = f"{ABORT} /bucket/big.pth?uploadId=upload-1"
     empty.at(THIRD, refuse(403, "AccessDenied"))
     empty.at(abort, stay_silent)

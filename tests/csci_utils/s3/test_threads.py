@@ -57,7 +57,7 @@ def test_an_error_of_one_thread_ends_the_others_though_nobody_waits():
     start = time.monotonic()
     with pytest.raises(ValueError, match="broken"), crew(work):
         pass
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15
 
 
 def test_threads_that_end_without_a_result_are_a_defect():
@@ -81,7 +81,7 @@ def test_a_thread_that_hangs_is_not_waited_for_for_ever():
     start = time.monotonic()
     with pytest.raises(KeyError), crew(lambda _crew: release.wait(30), patience_s=0.1) as threads:
         raise KeyError("over")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15
     assert not threads.ended
     release.set()
     wait_until(lambda: threads.ended)
@@ -106,7 +106,7 @@ def test_a_call_made_by_a_thread_ends_with_the_call_that_the_thread_works_for():
     start = time.monotonic()
     with pytest.raises(AssertionError, match="it did not happen"), crew(work, num_threads=1) as threads:
         wait_until(lambda: len(inner) > 1, timeout_s=0.5)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30
     assert inner[1] == "stopped"
     assert threads.ended
     assert inner[0].ended

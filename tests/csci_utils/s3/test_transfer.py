@@ -165,7 +165,7 @@ def test_a_lookup_that_is_refused_is_not_a_missing_object(store):
 )
 @pytest.mark.parametrize("sha256", [True, False], ids=["our-digest", "etag"])
 def test_a_damaged_body_is_fetched_again(store, pauses, caplog, tmp_path, fault, sha256):
-    s3.use_limits(S3Limits(chunk_bytes=10_000, read_timeout_s=0.2))
+    s3.use_limits(S3Limits(chunk_bytes=10_000, read_timeout_s=0.6))
     store.hold(BODY, sha256=sha256)
     store.faults.extend([fault, fault])
     moved: list[int] = []
@@ -201,7 +201,7 @@ def test_a_body_that_is_cut_every_time_is_an_error(store, pauses, tmp_path):
 
 @pytest.mark.slow
 def test_a_body_that_stalls_every_time_is_given_up_sooner(store, pauses, tmp_path):
-    s3.use_limits(S3Limits(read_timeout_s=0.1, silent_attempts=2))
+    s3.use_limits(S3Limits(read_timeout_s=0.6, silent_attempts=2))
     store.hold(BODY)
     store.faults.extend([stall(BODY, after=30_000)] * 9)
     with pytest.raises(StoreTimeoutError, match="did not answer in time"):
@@ -305,7 +305,7 @@ def test_failures_that_pass_are_tried_again_and_logged(store, pauses, caplog, tm
 def test_a_file_is_sent_again_from_its_beginning(store, pauses, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(BODY)
     store.faults.extend([refuse(503, "SlowDown"), hang_up, stay_silent])
-    s3.use_limits(S3Limits(read_timeout_s=0.2))
+    s3.use_limits(S3Limits(read_timeout_s=0.6))
     assert s3.put(tmp_path / "cat.jpg", URI).size_bytes == len(BODY)
     assert store.requests == ["PUT /bucket/images/cat.jpg"] * 4
     assert store.received == [BODY] * 4
@@ -330,7 +330,7 @@ def test_a_refusal_is_not_tried_again(store, pauses, caplog, tmp_path):
 
 @pytest.mark.slow
 def test_a_store_that_stays_silent_is_given_up(store, pauses, tmp_path):
-    s3.use_limits(S3Limits(read_timeout_s=0.1))
+    s3.use_limits(S3Limits(read_timeout_s=0.6))
     store.faults.extend([stay_silent] * 9)
     with pytest.raises(StoreTimeoutError, match=rf"{store.url} did not answer in time \(ReadTimeoutError\)"):
         s3.get(URI, tmp_path / "copy")

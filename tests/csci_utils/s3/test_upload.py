@@ -169,7 +169,7 @@ def test_a_place_that_is_not_there_is_no_missing_input(empty, file):
 @pytest.mark.slow
 def test_a_store_that_reads_no_more_is_silent_and_soon_given_up(tmp_path):
     (tmp_path / "big").write_bytes(bytes(20 * 1024 * 1024))
-    s3.use_limits(S3Limits(connect_timeout_s=0.2, read_timeout_s=0.2, silent_attempts=2, multipart_bytes=2**30))
+    s3.use_limits(S3Limits(connect_timeout_s=0.6, read_timeout_s=0.6, silent_attempts=2, multipart_bytes=2**30))
     with (
         deaf_server() as (url, taken),
         mock.patch.dict(os.environ, AWS_ENDPOINT_URL_S3=url),

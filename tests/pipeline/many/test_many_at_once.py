@@ -175,4 +175,4 @@ def test_a_host_that_comes_later_finds_all_done(programs, luigid, tmp_path):
     assert (later.returncode, out.splitlines()) == (0, programs.addresses), err
     assert "nothing to do: 24 results up to date" in err
     assert programs.sent() == programs.fetched() == []
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 60

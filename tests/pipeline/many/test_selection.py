@@ -40,7 +40,7 @@ def chosen(*wanted: str, lists: tuple[Path, ...] = ()) -> list[str]:
 def test_what_is_found_is_told_part_by_part_while_more_is_listed(pictures, monkeypatch):
     monkeypatch.setattr(selection, "PAGE_KEYS", 2)
     parts: list[list[str]] = []
-    both_here = threading.Barrier(2, timeout=20)
+    both_here = threading.Barrier(2, timeout=60)
 
     def on_part(names: Sequence[str]) -> None:
         parts.append(list(names))
