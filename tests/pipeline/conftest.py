@@ -6,6 +6,7 @@ import functools
 import io
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,25 @@ def bucket(store: Bucket) -> Bucket:
     store.put_image("luigi.jpg")
     store.put_model("mosaic.pth")
     return store
+
+
+@pytest.fixture(scope="session")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is kept of `model_bytes` where onnxruntime has run it."""
+    from neural_style.stylize import Stylizer
+
+    folder = tmp_path_factory.mktemp("conversions")
+    (folder / "model.pth").write_bytes(model_bytes())
+    Stylizer(folder / "model.pth", engine="onnxruntime", cache=folder / "models")
+    return folder / "models"
+
+
+@pytest.fixture
+def converted(bucket: Bucket, conversions: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The bucket, whose model has been converted: a process of its own need not import torch, which takes seconds."""
+    monkeypatch.setenv("PIPELINE_ENGINE", "onnxruntime")
+    shutil.copytree(conversions, bucket.local / ".cache" / "models")
+    return bucket
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
-def call(bucket, tmp_path, monkeypatch):
+def call(converted, tmp_path, monkeypatch):
     """Run a line of shell in an empty folder, where `luigi` and `python` are this environment's."""
     away = tmp_path / "away"
     away.mkdir()
@@ -151,7 +151,8 @@ def test_without_arguments_and_without_a_configuration_the_call_says_what_to_do(
     assert "Traceback" not in done.stderr
 
 
-def test_a_call_that_is_running_already_ends_with_10(bucket, call, tmp_path):
+def test_a_call_that_is_running_already_ends_with_10(bucket, call, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIPELINE_ENGINE", "torch")  # which takes long enough
     bucket.put_image("luigi.jpg", size=(2000, 1500))
     line = f"luigi --module pipeline.tasks Stylize --local-scheduler --lock-pid-dir {tmp_path / 'locks'}"
     first = subprocess.Popen(shlex.split(line), cwd=tmp_path / "away", stderr=subprocess.PIPE, stdout=subprocess.PIPE)

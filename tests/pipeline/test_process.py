@@ -25,6 +25,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("redirect", ["2>&-", ">&-", "<&-", ">&- 2>&- <&-", "| head -c0; exit ${PIPESTATUS[0]}"])
+@pytest.mark.usefixtures("converted")
 def test_a_closed_stream_costs_nothing_but_its_words(bucket, redirect):
     done = shell(f"STYLE {redirect}")
     assert done.returncode == 0
@@ -35,12 +36,13 @@ def test_a_closed_stream_costs_nothing_but_its_words(bucket, redirect):
 
 
 @pytest.mark.parametrize("redirect", ["2>&-", ">&-", "| head -c0; exit ${PIPESTATUS[0]}"])
+@pytest.mark.usefixtures("converted")
 def test_a_closed_stream_costs_the_net_alone_nothing_either(bucket, redirect, tmp_path):
     shell("STYLE")
     content, model = bucket.local / "images/luigi.jpg", bucket.local / "saved_models/mosaic.pth"
     result = tmp_path / "styled.png"
     net = f"{sys.executable} -m neural_style eval --content-image {content} --model {model} --output-image {result}"
-    done = shell(f"{net} {redirect}")
+    done = shell(f"{net} --engine onnxruntime --cache {bucket.local}/.cache/models {redirect}")
     assert (done.returncode, result.is_file()) == (0, True)
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -126,6 +128,7 @@ def no_program_is_left(local: Path) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("publish", [False, True])
 def test_two_processes_that_make_the_same_result_both_end_well_and_one_result_stands(bucket, publish):
     bucket.put_image("luigi.png", size=(600, 400))
