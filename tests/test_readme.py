@@ -32,6 +32,7 @@ def test_each_snippet_is_run_here():
     assert len(SNIPPETS) == 2
 
 
+@pytest.mark.slow
 def test_a_picture_is_styled():
     Path("mosaic.pth").write_bytes(model_bytes())
     Path("in.jpg").write_bytes(encoded_picture("in.jpg"))

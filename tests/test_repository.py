@@ -50,6 +50,7 @@ def test_lock_names_no_index(lock):
     assert [name for name, entry in entries.items() if "index" in entry] == []
 
 
+@pytest.mark.slow
 def test_no_file_names_a_registry():
     hosts = re.compile(rb"(pypi|pythonhosted|npmjs|registry\.npm|deb\.debian)\.(org|com)")
     names = tracked_files()

@@ -64,6 +64,7 @@ def test_a_failing_command_ends_the_run_with_its_own_words():
         interleaved([python("broken", "import sys; print('no such luck', file=sys.stderr); sys.exit(3)")], rounds=1)
 
 
+@pytest.mark.slow
 def test_a_process_knows_its_children():
     read, write = os.pipe()
     child = os.fork()

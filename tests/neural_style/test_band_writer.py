@@ -80,6 +80,7 @@ def test_every_format_holds_what_save_image_writes(
     assert names_in(tmp_path) == [f"bands{suffix}", f"ever{suffix}"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.booleans(), st.sampled_from([".png", ".tif", ".jpg"]))
 def test_every_size_goes_out_and_comes_in(
@@ -283,6 +284,7 @@ def test_ctrl_c_keeps_the_old_picture_and_leaves_nothing_else(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_progress_goes_from_nothing_to_all(tmp_path: Path, slow_reads: list[tuple[int, ...]]) -> None:
     told: list[float] = []
     encode_in_bands(banded(tmp_path, picture_of()), tmp_path / "out.png", on_progress=told.append)

@@ -291,6 +291,7 @@ def test_grey_with_a_profile_becomes_srgb(
     assert found.icc_profile != linear_grey_profile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_cmyk_with_a_profile_becomes_srgb(
     make_picture: MakePicture, folder: Path, lightness_cmyk_profile: bytes, suffix: str
@@ -648,6 +649,7 @@ def slow_places(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return begun
 
 
+@pytest.mark.slow
 def test_progress_is_told(make_picture: MakePicture, folder: Path, slow_places: list[object]) -> None:
     told: list[float] = []
     decode_in_bands(make_picture("cat.png", Image.fromarray(drawing())), folder, on_progress=told.append).close()
@@ -688,6 +690,7 @@ def decode_until_killed(path: Path, folder: Path, pipe: Connection) -> None:
     decode_in_bands(path, folder, on_progress=wait)
 
 
+@pytest.mark.slow
 def test_a_process_killed_half_way_leaves_nothing(tmp_path: Path, folder: Path) -> None:
     draw_in_bands(tmp_path / "large.png", width=2000, height=1500)
     context = multiprocessing.get_context("spawn")

@@ -49,6 +49,7 @@ def test_eval_writes_the_picture_and_prints_its_path(
     assert np.array_equal(np.asarray(load_image(tmp_path / "out.png")), wanted)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf_8_is_printed_as_it_is(
     run_eval: RunEval, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_name_that_is_not_utf_8_is_printed_as_it_is(
     assert capfdbinary.readouterr() == (f"{tmp_path}/caf".encode() + b"\xe9.png\n", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "size"),
     [
@@ -74,6 +76,7 @@ def test_options_are_obeyed(run_eval: RunEval, tmp_path: Path, options: list[str
     assert (picture.width, picture.height) == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "device"),
     [
@@ -127,6 +130,7 @@ def test_how_the_net_runs_is_handed_on(
     assert asked == [{"engine": "auto", "precision": "float32", "memory_bytes": None, "cache": None} | changed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_progress_is_asked_for_where_somebody_sees_it(
     run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
@@ -142,6 +146,7 @@ def test_progress_is_asked_for_where_somebody_sees_it(
     assert asked == [is_terminal]
 
 
+@pytest.mark.slow
 def test_the_report_says_how_this_picture_was_made(
     run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -155,6 +160,7 @@ def test_the_report_says_how_this_picture_was_made(
     assert json.loads((tmp_path / "report.json").read_text()) == {"made_by": made_by, "warnings": []}
 
 
+@pytest.mark.slow
 def test_a_message_stands_where_the_bar_was(
     run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +224,7 @@ def test_a_missing_command_or_option_is_a_usage_error(argv: list[str], capsys: p
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -252,6 +259,7 @@ def test_failures_leave_with_30_and_one_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.png", "small.pth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "status", "sentence"),
     [
@@ -281,6 +289,7 @@ def test_whatever_happens_the_status_says_so(
     assert bool(err) == bool(sentence)
 
 
+@pytest.mark.slow
 def test_messages_go_to_standard_error(
     run_eval: RunEval, make_picture: MakePicture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,6 +301,7 @@ def test_messages_go_to_standard_error(
     assert capsys.readouterr() == (f"{tmp_path}/out.jpg\n", warning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["--export_onnx", "--export-onnx"])
 def test_export_is_asked_for_by_either_spelling(
     run_eval: RunEval, monkeypatch: pytest.MonkeyPatch, small_weights: Path, spelling: str

@@ -89,6 +89,7 @@ def test_without_a_folder_a_model_is_converted_once_in_a_process(
     assert len(Conversion(small_weights).weights()) == 62
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_made_again(
     small_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +123,7 @@ def test_the_net_as_onnx_is_kept_too(
     assert Conversion(small_weights, cache=tmp_path).onnx() == made
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(small_weights: Path) -> None:
     onnx = pytest.importorskip("onnx")
     made = Conversion(small_weights).onnx()

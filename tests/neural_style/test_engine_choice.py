@@ -56,6 +56,7 @@ def shifted(styled: np.ndarray) -> np.ndarray:
     return np.roll(styled, 1, axis=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", CPU_ENGINES)
 def test_the_engine_that_is_asked_for_is_taken(small_weights: Path, tmp_path: Path, asked: str) -> None:
     engine = open_engine(small_weights, engine=asked, cache=tmp_path)
@@ -63,6 +64,7 @@ def test_the_engine_that_is_asked_for_is_taken(small_weights: Path, tmp_path: Pa
     assert engine.bytes_per_pixel > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "taken"),
     [((), "openvino"), (("openvino",), "onnxruntime"), (("openvino", "onnx"), "torch"), (CPU_ENGINES[:2], "torch")],
@@ -92,6 +94,7 @@ def test_an_engine_that_is_asked_for_and_not_installed_names_its_extra(
         open_engine(small_weights, engine=asked)
 
 
+@pytest.mark.slow
 def test_an_installation_that_is_not_whole_is_a_warning(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,6 +110,7 @@ def test_an_installation_that_is_not_whole_is_a_warning(
     ]
 
 
+@pytest.mark.slow
 def test_an_engine_that_breaks_its_promise_is_a_warning_and_the_next_is_taken(
     small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +126,7 @@ def test_an_engine_that_breaks_its_promise_is_a_warning_and_the_next_is_taken(
         open_engine(small_weights, engine="openvino", cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_fast_that_breaks_its_promise_gives_way_to_float32(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,6 +149,7 @@ def test_weights_that_nobody_has_converted_need_torch(small_weights: Path, monke
         open_engine(small_weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "fast"])
 def test_onnxruntime_and_torch_agree_with_openvino(small_weights: Path, precision: str) -> None:
     styled = [open_engine(small_weights, engine=name, precision=precision).run(PICTURE) for name in CPU_ENGINES]
@@ -153,6 +159,7 @@ def test_onnxruntime_and_torch_agree_with_openvino(small_weights: Path, precisio
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_pictures_of_one_colour_stay_so(small_weights: Path, engine: str) -> None:
     picture = np.full((1, 3, 61, 67), 77, np.float32)
@@ -161,6 +168,7 @@ def test_pictures_of_one_colour_stay_so(small_weights: Path, engine: str) -> Non
         assert np.ptp(styled, axis=(2, 3)).max() < 0.01
 
 
+@pytest.mark.slow
 def test_onnxruntime_is_float32_whatever_is_asked_for(small_weights: Path) -> None:
     engine = open_engine(small_weights, engine="onnxruntime", precision="fast")
     assert (engine.precision, engine.arithmetic) == ("float32", "float32")
@@ -244,6 +252,7 @@ def test_an_accelerator_is_looked_for_without_any_library(
     assert processor.may_have_accelerator() is found
 
 
+@pytest.mark.slow
 def test_an_engine_without_memory_is_not_the_end_of_auto(
     small_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -245,6 +245,7 @@ def test_a_disk_that_fills_up_keeps_the_old_result_and_leaves_nothing_else(
     assert [path.name for path in folder.iterdir()] == ["out.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_files", [True, False])
 def test_what_is_broken_off_leaves_neither_folders_nor_open_files(
     little: Stylizer, scene: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_files: bool

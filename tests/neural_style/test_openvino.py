@@ -99,6 +99,7 @@ def test_pictures_of_one_colour_or_pattern_stay_so(
     assert quality_db(engine.run(picture), plain(weights, picture)) >= 80
 
 
+@pytest.mark.slow
 def test_the_first_layers_stay_in_float32(fast: OpenVinoEngine, weights: Arrays, rng: np.random.Generator) -> None:
     y, x = np.mgrid[0:256, 0:256] / 40
     waves = np.stack([128 + 60 * np.sin(x + c) * np.cos(y) for c in range(3)])[np.newaxis]
@@ -111,6 +112,7 @@ def test_the_first_layers_stay_in_float32(fast: OpenVinoEngine, weights: Arrays,
     assert quality_db(all_reduced.run(picture), plain(weights, picture)) < 43  # so the marks are what helps
 
 
+@pytest.mark.slow
 def test_marks_that_are_not_heeded_are_found(weights: Arrays, monkeypatch: pytest.MonkeyPatch, fast: Any) -> None:
     monkeypatch.setattr(openvino_precision, "_MARK", "")
     fast._runners.pop("large", None)
@@ -120,12 +122,14 @@ def test_marks_that_are_not_heeded_are_found(weights: Arrays, monkeypatch: pytes
         OpenVinoEngine(weights, threads=1, precision="fast")
 
 
+@pytest.mark.slow
 def test_names_that_are_lost_are_found(weights: Arrays, monkeypatch: pytest.MonkeyPatch, fast: Any) -> None:
     monkeypatch.setattr(openvino_graph, "name_as_kept", lambda before, after: None)
     with pytest.raises(EngineError, match="runs 0 layers in float32 by name"):
         OpenVinoEngine(weights, threads=1, precision="fast")
 
 
+@pytest.mark.slow
 def test_fast_is_float32_where_there_is_no_bfloat16(weights: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "_has_bfloat16", lambda core: False)
     engine = OpenVinoEngine(weights, precision="fast")
@@ -141,6 +145,7 @@ def test_no_room_for_the_marks_is_one_sentence(weights: Arrays, monkeypatch: pyt
         OpenVinoEngine(weights, precision="fast")
 
 
+@pytest.mark.slow
 def test_norms_of_large_pictures_are_exact(
     fast: OpenVinoEngine, engine: OpenVinoEngine, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +164,7 @@ def test_a_later_run_leaves_an_earlier_result_alone(engine: OpenVinoEngine, rng:
     assert np.array_equal(first, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_at_once_make_what_one_makes(weights: Arrays, rng: np.random.Generator, threads: int) -> None:
     engine = OpenVinoEngine(weights, threads=threads)
@@ -169,6 +175,7 @@ def test_threads_at_once_make_what_one_makes(weights: Arrays, rng: np.random.Gen
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
+@pytest.mark.slow
 def test_one_thread_a_picture_lets_as_many_run_at_once_as_there_are_cores(
     engine: OpenVinoEngine, weights: Arrays
 ) -> None:
@@ -231,12 +238,14 @@ def test_what_a_large_picture_took_is_given_back(
     assert np.array_equal(engine.run(picture), first)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(weights: Arrays, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]) -> None:
     for precision in ("float32", "fast"):
         OpenVinoEngine(weights, precision=precision).run(noise(rng, 16, 16))
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_no_file_stays(weights: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: Any) -> None:
     monkeypatch.setattr(openvino_precision.tempfile, "tempdir", str(tmp_path))
     OpenVinoEngine(weights, precision="fast")

@@ -133,6 +133,7 @@ def test_the_style_is_looked_at_once_and_the_content_no_deeper_than_needed(vgg, 
     assert len(shapes) == 4 + 10 + 10  # the content to relu2_2, the result to relu4_3, and all the way back
 
 
+@pytest.mark.slow
 def test_of_the_style_no_more_is_kept_than_the_next_layer_needs(vgg, style, monkeypatch):
     """The features of a large painting take gigabytes."""
     there: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()

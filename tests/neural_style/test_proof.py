@@ -63,6 +63,7 @@ def not_a_number(styled: NDArray[np.float32]) -> NDArray[np.float32]:
     return styled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "fast"])
 @pytest.mark.parametrize(
     "change",
@@ -116,6 +117,7 @@ def test_an_engine_that_has_failed_is_refused_without_a_run(conversion: Conversi
         assert engine.num_runs == num_runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["version", "name", "arithmetic", "device", "rewriting", "processor"])
 def test_another_engine_has_to_prove_itself_too(
     conversion: Conversion, monkeypatch: pytest.MonkeyPatch, what: str
@@ -132,6 +134,7 @@ def test_another_engine_has_to_prove_itself_too(
     assert other.num_runs == 2
 
 
+@pytest.mark.slow
 def test_a_proof_is_of_one_model(conversion: Conversion, small_state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     prove(FakeEngine(conversion), conversion)
     torch.save({**small_state, "in1.bias": small_state["in1.bias"] + 1}, tmp_path / "other.pth")
@@ -141,6 +144,7 @@ def test_a_proof_is_of_one_model(conversion: Conversion, small_state: dict[str, 
     assert engine.num_runs == 2
 
 
+@pytest.mark.slow
 def test_threads_are_no_part_of_a_proof(conversion: Conversion) -> None:
     prove(FakeEngine(conversion), conversion)
     other = FakeEngine(conversion)

@@ -110,6 +110,7 @@ def test_the_first_weights_are_the_published_scripts(make_model, published):
     assert all(torch.equal(tensor, state[key]) for key, tensor in make_model().transformer.state_dict().items())
 
 
+@pytest.mark.slow
 def test_setup_leaves_the_random_numbers_of_others_alone(make_model):
     before = torch.random.get_rng_state()
     make_model()

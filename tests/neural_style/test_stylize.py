@@ -138,6 +138,7 @@ def test_alpha_and_profile_are_carried_over(with_engine: Callable, rgb_HW3: NDAr
     assert styled.icc_profile == b"profile"
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_styled_file(
     small_weights: Path, make_picture: MakePicture, rgb_HW3: NDArray[np.uint8], tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_file_becomes_a_styled_file(
     assert (styled.width, styled.height, styled.made_by) == (30, 20, stylizer.description())
 
 
+@pytest.mark.slow
 def test_a_file_is_shrunk_first_when_asked(small_weights: Path, make_picture: MakePicture, tmp_path: Path) -> None:
     stylizer = Stylizer(small_weights, device="cpu")
     for name, option in (("a.png", {"max_side": 15}), ("b.png", {"scale": 2})):

@@ -43,6 +43,7 @@ class Loses(Model):
         self.metrics["accuracy"] = 0.25 * (validation_cycle + 1)
 
 
+@pytest.mark.slow
 def test_numbers_are_written_every_so_many_steps(tmp_path: Path, events: Any) -> None:
     plugin = TensorBoardPlugin(tmp_path, every_steps=3)
     trainer_with(plugin, max_steps=8, validate_every=1).fit(Loses("mosaic"), ListData("x" * 4, validation=["v"]))

@@ -29,13 +29,13 @@ def test_tests_are_found_and_run_where_nothing_of_a_store_is(tmp_path: Path) -> 
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
-    def said_by(*arguments: str) -> str:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     refused = subprocess.run([sys.executable, "-c", "import botocore"], env=env, capture_output=True, text=True)
     assert "No module named 'botocore'" in refused.stderr
-    assert "test_style_model.py::" in said_by("--collect-only", "tests/neural_style")
-    assert " passed" in said_by("tests/neural_style/test_errors.py", "tests/neural_style/test_losses.py")
+    some = ["tests/neural_style", "-k", "test_errors or test_losses"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some]
+    done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = done.stdout.splitlines()[-1]
+    passed, deselected = (int(summary.split(f" {word}")[0].split()[-1]) for word in ("passed", "deselected"))
+    assert passed > 10
+    assert deselected > 1000

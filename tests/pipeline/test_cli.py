@@ -303,6 +303,7 @@ def test_a_missing_picture_does_not_stop_its_neighbour(bucket, run):
     assert err[-1] == "style-pipeline: 1 result made, 0 up to date, 1 not made"
 
 
+@pytest.mark.slow
 def test_no_such_bucket_is_status_35(bucket, run):
     status, out, err = run("-i", "luigi.jpg", "-m", "mosaic", "--s3-root", "s3://nowhere/p")
     assert (status, out, len(err)) == (35, [], 1)

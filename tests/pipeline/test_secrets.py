@@ -59,9 +59,9 @@ def test_the_search_finds_a_secret_in_each_of_its_forms():
 
 
 @pytest.fixture
-def gate(bucket, s3_endpoint, monkeypatch, tmp_path):
+def gate(converted, s3_endpoint, monkeypatch, tmp_path):
     """A gate that lets the marked keys pass, named with a login in its address; two pictures and a net behind it."""
-    bucket.put_image("sea.jpg", seed=2)
+    converted.put_image("sea.jpg", seed=2)
     with Gate(s3_endpoint, keys={KEY_ID: Key(SECRET, TOKEN)}) as gate:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://user:{PASSWORD}@127.0.0.1:{gate.port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)

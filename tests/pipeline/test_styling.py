@@ -109,6 +109,7 @@ def precision_of(bucket: Bucket, root: Path | None = None) -> Any:
 # --- what the net is told
 
 
+@pytest.mark.slow
 def test_every_choice_reaches_the_net(inputs, run, net):
     options = ("--device", "cpu", "--engine", "openvino", "--precision", "fast", "--memory", "1.5GiB")
     assert run(*STYLE, *options, "--max-pixels", "77")[0] == 0
@@ -124,6 +125,7 @@ def test_every_choice_reaches_the_net(inputs, run, net):
     assert net.styles == [{"max_side": None, "max_pixels": 77, "quality": 95}]
 
 
+@pytest.mark.slow
 def test_by_default_the_net_chooses(inputs, run, net, monkeypatch):
     monkeypatch.delenv("PIPELINE_ENGINE")
     assert run(*STYLE)[0] == 0
@@ -131,6 +133,7 @@ def test_by_default_the_net_chooses(inputs, run, net, monkeypatch):
     assert (asked["engine"], asked["precision"], asked["memory_bytes"]) == ("auto", "float32", None)
 
 
+@pytest.mark.slow
 def test_the_command_line_comes_before_luigi_cfg_of_the_task(inputs, run, net, monkeypatch):
     import luigi
 
@@ -145,6 +148,7 @@ def test_the_command_line_comes_before_luigi_cfg_of_the_task(inputs, run, net, m
     assert asked["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_a_net_is_loaded_for_each_choice_and_once_for_the_same(inputs, net):
     inputs.put_bytes("images/sea.jpg", b"sea")
     choices = [{}, {"engine": "openvino"}, {"precision": "fast"}, {"memory": "1GiB"}]
@@ -153,6 +157,7 @@ def test_a_net_is_loaded_for_each_choice_and_once_for_the_same(inputs, net):
     assert (len(net.loads), len(net.styles)) == (4, 8)
 
 
+@pytest.mark.slow
 def test_the_program_is_told_the_same(inputs, net, monkeypatch):
     """Here something else is run in its place, which leaves the report that it would."""
     told: list[list[str]] = []
@@ -172,6 +177,7 @@ def test_the_program_is_told_the_same(inputs, net, monkeypatch):
     assert precision_of(inputs) == "float32"  # as the program reports
 
 
+@pytest.mark.slow
 def test_sigterm_while_the_program_runs_ends_with_its_status(inputs, run, net, monkeypatch):
     """Luigi has a handler of its own meanwhile, which exits."""
 
@@ -193,6 +199,7 @@ def test_a_task_with_another_choice_cannot_be_made(store, choice):
         Stylize(image="cat.jpg", model="mosaic", **choice)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [STYLE, (*STYLE, "--publish")], ids=["style", "publish"])
 def test_an_engine_that_is_not_installed_is_one_sentence_and_leaves_nothing(inputs, run, net, command):
     net.fault = EngineError("styling with OpenVINO needs openvino; pip install 'neural-style-pipeline[openvino]'")
@@ -214,6 +221,7 @@ def test_precision_is_part_of_the_identity_and_the_rest_is_not(store):
         assert Stylize(image="cat.jpg", model="mosaic").task_id != here.task_id
 
 
+@pytest.mark.slow
 def test_a_fast_result_is_made_again_for_float32(inputs, run, net):
     run(*STYLE, "--precision", "fast")
     assert precision_of(inputs) == "fast"
@@ -224,12 +232,14 @@ def test_a_fast_result_is_made_again_for_float32(inputs, run, net):
     assert precision_of(inputs) == "float32"
 
 
+@pytest.mark.slow
 def test_a_float32_result_satisfies_who_wants_it_fast(inputs, run, net):
     run(*STYLE)
     assert run(*STYLE, "--precision", "fast")[2] == UP_TO_DATE
     assert precision_of(inputs) == "float32"
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_as_fast_and_made_in_float32_is_float32(inputs, run, net):
     net.has_fast = False
     run(*STYLE, "--precision", "fast")
@@ -247,6 +257,7 @@ def test_a_small_picture_is_float32_whatever_is_asked_for(bucket, run, mode):
     assert run("reproduce", RESULT)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"engine": "openvino"}, {"device": "mps"}, {"threads": 7}, {"arithmetic": "float16"}], ids=str
 )
@@ -258,6 +269,7 @@ def test_what_made_it_is_no_reason_to_make_it_again(inputs, run, net, change):
     assert run(*STYLE, "--engine", "torch", "--memory", "1GiB")[2] == UP_TO_DATE
 
 
+@pytest.mark.slow
 def test_a_record_of_before_there_were_precisions_holds(inputs, run, net):
     run(*STYLE)
     record = read_record(inputs.local / RESULT)
@@ -269,6 +281,7 @@ def test_a_record_of_before_there_were_precisions_holds(inputs, run, net):
     assert run("reproduce", RESULT)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precisions", [("fast", "float32"), ("float32", "fast")], ids=["fast-first", "float32-first"])
 @pytest.mark.parametrize("kind", [Stylize, UploadStylized], ids=lambda kind: kind.__name__)
 def test_of_two_tasks_of_a_run_that_differ_in_precision_the_better_result_stays(inputs, net, kind, precisions):
@@ -303,6 +316,7 @@ def test_a_result_that_is_sent_is_not_replaced_meanwhile(inputs, run, net, monke
     assert not lock_path(inputs.local / RESULT).exists()
 
 
+@pytest.mark.slow
 def test_fast_does_not_stand_in_for_a_better_result_that_does_not_hold(inputs, run, net):
     run(*STYLE)
     inputs.put_bytes("images/luigi.jpg", b"another")
@@ -313,6 +327,7 @@ def test_fast_does_not_stand_in_for_a_better_result_that_does_not_hold(inputs, r
 # --- published results
 
 
+@pytest.mark.slow
 def test_a_published_fast_result_is_made_and_published_again_for_float32(inputs, run, net):
     run(*STYLE, "--precision", "fast", "--publish")
     assert run(*STYLE, "--precision", "fast", "--publish")[2] == UP_TO_DATE
@@ -326,6 +341,7 @@ def test_a_published_fast_result_is_made_and_published_again_for_float32(inputs,
         assert run(*STYLE, "--publish", "--precision", precision)[2] == UP_TO_DATE
 
 
+@pytest.mark.slow
 def test_a_host_fetches_a_published_result_that_is_better_than_its_own(inputs, run, net, tmp_path):
     other = tmp_path / "other"
     run(*STYLE, "--precision", "fast", "--local-root", str(other))
@@ -335,6 +351,7 @@ def test_a_host_fetches_a_published_result_that_is_better_than_its_own(inputs, r
     assert precision_of(inputs, other) == "float32"
 
 
+@pytest.mark.slow
 def test_a_host_keeps_its_own_result_that_is_better_than_the_published_one(inputs, run, net, tmp_path):
     other = tmp_path / "other"
     run(*STYLE, "--local-root", str(other))
@@ -346,6 +363,7 @@ def test_a_host_keeps_its_own_result_that_is_better_than_the_published_one(input
 # --- status and reproduce
 
 
+@pytest.mark.slow
 def test_status_takes_a_result_for_what_it_is(inputs, run, net):
     run(*STYLE, "--precision", "fast")
     assert run("status")[2] == [
@@ -359,6 +377,7 @@ def test_status_takes_a_result_for_what_it_is(inputs, run, net):
     assert err[0] == f"style-pipeline: stale {inputs.local / RESULT}: precision changed: float8 -> float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "fast"])
 def test_a_result_is_reproduced_in_its_precision_and_by_its_engine(inputs, run, net, precision):
     run(*STYLE, "--precision", precision)
@@ -373,6 +392,7 @@ def test_a_result_is_reproduced_in_its_precision_and_by_its_engine(inputs, run, 
     }
 
 
+@pytest.mark.slow
 def test_what_reproduces_otherwise_says_what_is_different(inputs, run, net):
     run(*STYLE, "--precision", "fast")
     net.has_fast = False
@@ -383,6 +403,7 @@ def test_what_reproduces_otherwise_says_what_is_different(inputs, run, net):
     assert "made again it differs: largest difference" in err[-1]
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_accepted_once_is_so_again(inputs, run, net):
     net.num_pixels = DEFAULT_MAX_PIXELS + 1
     assert run(*STYLE, "--max-pixels", str(net.num_pixels))[0] == 0
@@ -391,6 +412,7 @@ def test_a_picture_that_was_accepted_once_is_so_again(inputs, run, net):
     assert [each["max_pixels"] >= net.num_pixels for each in net.styles] == [False, True]
 
 
+@pytest.mark.slow
 def test_pictures_that_do_not_fit_are_not_compared(inputs, run, net, monkeypatch):
     run(*STYLE, "--precision", "fast")
     net.has_fast = False
@@ -403,6 +425,7 @@ def test_pictures_that_do_not_fit_are_not_compared(inputs, run, net, monkeypatch
 BANDS = {"bands": {"kept": "half size", "rows": 64}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("then", "now", "said"),
     [
@@ -421,6 +444,7 @@ def test_a_picture_that_was_made_in_bands_is_told_from_one_that_was_not(inputs, 
     assert err[0].endswith(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "wanted_bytes"), [((), 2**28), (("--memory", "1GiB"), 2**28), (("--memory", "64MiB"), 2**26)], ids=str
 )
@@ -431,6 +455,7 @@ def test_bands_are_made_again_in_the_memory_that_made_them(inputs, run, net, opt
     assert net.loads[-1]["memory_bytes"] == wanted_bytes
 
 
+@pytest.mark.slow
 def test_another_memory_that_makes_the_same_bands_is_no_difference(inputs, run, net):
     net.others = {"bands": BANDS["bands"] | {"memory_bytes": 2**28}}
     run(*STYLE)
@@ -438,6 +463,7 @@ def test_another_memory_that_makes_the_same_bands_is_no_difference(inputs, run, 
     assert len(run("reproduce", RESULT)[2]) == 1
 
 
+@pytest.mark.slow
 def test_a_precision_that_this_version_has_not_cannot_be_reproduced(inputs, run, net):
     run(*STYLE)
     record = read_record(inputs.local / RESULT)
@@ -451,6 +477,7 @@ def test_a_precision_that_this_version_has_not_cannot_be_reproduced(inputs, run,
 # --- the cache
 
 
+@pytest.mark.slow
 def test_what_engines_keep_is_no_result_and_nobody_removes_it(inputs, run, net):
     kept = inputs.local / ".cache" / "models" / "0123" / "mosaic.xml"
     kept.parent.mkdir(parents=True)

@@ -352,6 +352,7 @@ def test_somebody_is_told_before_the_store_is(client, proxy, upstream):
     assert len(upstream.received) == 3
 
 
+@pytest.mark.slow
 def test_what_a_client_asked_for_that_is_gone_is_waited_for(client, proxy, upstream):
     proxy.add(CallFirst(lambda: time.sleep(0.2)), method="PUT")
     client.request("PUT", "/bucket/key", body=b"whole")

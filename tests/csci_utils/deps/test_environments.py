@@ -232,6 +232,7 @@ def wait_for(happened):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_late", [False, True], ids=["waiting", "before-it-waits"])
 def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging, is_late):
     """Also one that comes when the waiting is about to begin: it breaks off nothing, and is found by looking."""

@@ -57,6 +57,7 @@ def is_there(module):
     return importlib.util.find_spec(module) is not None
 
 
+@pytest.mark.slow
 def test_modules_are_those_that_importlib_metadata_maps():
     named = {
         each["name"]: set(each["modules"] or ()) for each in ask(Path(sys.executable), modules=True)["distributions"]

@@ -202,6 +202,7 @@ def test_of_a_missing_key_nothing_is_told(counted):
     assert counted.heads == []
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.data())
 def test_a_listing_begins_before_a_key_and_behind_its_neighbours(key, data):
     before = listing._just_before(key)
@@ -376,6 +377,7 @@ def test_a_task_that_decides_itself_is_asked_itself(bucket):
     assert Even.bulk_complete(range(6)) == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_a_task_without_outputs_is_asked_itself(bucket):
     class Nothing(BulkComplete, luigi.Task):
         number = luigi.IntParameter()
@@ -392,6 +394,7 @@ def test_of_keys_that_lie_together_no_more_are_listed_than_that(counted, monkeyp
     assert (counted.num_requests, counted.num_given) == (1, 40 + 10 + 8)
 
 
+@pytest.mark.slow
 @given(
     held=st.sets(st.integers(0, 60), max_size=60),
     wanted=st.sets(st.integers(0, 60), max_size=40),

@@ -120,6 +120,7 @@ def test_where_nothing_listens_is_given_up_early_and_named(nobody, pauses, caplo
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "why"),
     [

@@ -91,6 +91,7 @@ def test_what_the_tls_library_says_is_kept():
     assert reason_of(err) == wanted.replace("SSLError", "SSLError: ValueError", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "kind"),
     [("AWS_SESSION_TOKEN", "the session token"), ("AWS_ACCESS_KEY_ID", "the access key")],

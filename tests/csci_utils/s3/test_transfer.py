@@ -220,6 +220,7 @@ def crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "checked_by"),
     [

@@ -106,6 +106,7 @@ def in_bands(monkeypatch):
     monkeypatch.setattr(shrinking, "DEFAULT_MAX_PIXELS", 100)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_bands")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 def test_what_is_too_large_is_read_in_bands(picture, suffix):

@@ -83,6 +83,7 @@ def test_what_nobody_needs_goes_and_what_others_put_there_stays(folder, file_of)
     assert names_in(folder) == sorted(["notes.txt", "0123.320.jpg", ".hidden", *thumb.names.values()])
 
 
+@pytest.mark.slow
 def test_a_picture_in_s3_is_fetched_and_only_its_small_ones_stay(folder, bucket):
     data = encoded_picture("x.png", size=(400, 300))
     bucket.put_bytes("images/sea.png", data)

@@ -149,6 +149,7 @@ def test_a_worker_says_what_it_runs(worker):
     assert worker.greet() == {VERSION: f"{version('neural-style-pipeline')}, algorithm 1"}
 
 
+@pytest.mark.slow
 def test_a_worker_counts_what_it_did_of_the_shard_at_hand(bucket, worker, terms):
     bucket.put_bytes("images/broken.png", b"broken")
     shard = shard_of("broken.png", "luigi.jpg")
@@ -162,6 +163,7 @@ def test_a_worker_counts_what_it_did_of_the_shard_at_hand(bucket, worker, terms)
     assert (again.counted.pictures, again.counted.failures) == (0, 0)  # which the manifest told of
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_ends_the_shard_at_hand_and_begins_no_other(bucket, worker, terms, monkeypatch):
     names = [f"{number:02}.png" for number in range(20)]
     for number, name in enumerate(names):

@@ -172,6 +172,7 @@ def lines(said: list[Event]) -> list[str]:
     return [event.text for event in said if isinstance(event, Logged)]
 
 
+@pytest.mark.slow
 def test_every_node_works_and_no_more_workers_are_made_than_there_are_shards(play):
     shards = shards_of(5)
     _, ended, stage = play(shards, "ab", lambda node, shard: done(shard))

@@ -27,6 +27,7 @@ def names(number: int, *, seed: int = 1) -> list[str]:
     return sorted({f"holiday/{rng.randrange(10**9):09}.jpg" for _ in range(number)})
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(min_size=1, max_size=8), max_size=1500))
 def test_every_picture_is_in_one_shard_in_order(images):
     shards = list(cut(sorted(images)))
@@ -35,6 +36,7 @@ def test_every_picture_is_in_one_shard_in_order(images):
     assert all(shards)
 
 
+@pytest.mark.slow
 def test_a_new_picture_changes_few_shards():
     images = names(10_000)
     before = set(cut(images))
