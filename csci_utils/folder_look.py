@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from csci_utils.manifest import FLAG, FolderDamagedError, Manifest, stays_inside
-from csci_utils.remote_notes import get_text
 from csci_utils.s3 import (
     AccessRefusedError,
     BucketMissingError,
@@ -20,6 +19,7 @@ from csci_utils.s3 import (
     ObjectMissingError,
     S3Error,
     S3Uri,
+    get_text,
     head,
     list_objects,
     missing,

@@ -20,8 +20,20 @@ from pathlib import Path, PurePosixPath
 
 from csci_utils.folder import atomic_folder
 from csci_utils.manifest import FLAG, FolderDamagedError, Manifest
-from csci_utils.remote_notes import Note, get_text, is_note, new_note, put_text, read_note, write_note
-from csci_utils.s3 import ObjectMissingError, S3Error, S3Uri, delete, each, get_many, head, list_objects, put_many
+from csci_utils.remote_notes import Note, is_note, new_note, read_note, write_note
+from csci_utils.s3 import (
+    ObjectMissingError,
+    S3Error,
+    S3Uri,
+    delete,
+    each,
+    get_many,
+    get_text,
+    head,
+    list_objects,
+    put_many,
+    put_text,
+)
 
 logger = logging.getLogger("csci_utils.remote_folder")
 

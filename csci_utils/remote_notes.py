@@ -6,14 +6,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from csci_utils.io import is_abandoned, is_scratch, scratch_path
-from csci_utils.s3 import ObjectMissingError, S3Uri, get, put
+from csci_utils.s3 import S3Uri, get_record, put_text
 
 NOTE_STEM = ".writing~"
 """What the name of every note begins with."""
@@ -37,10 +35,9 @@ class Note:
 
     def is_abandoned(self) -> bool:
         """Tell whether the writer is gone, as is told of a scratch file of that owner and age."""
-        with _scratch() as path:
-            path.touch()
-            os.utime(path, (self.since_s, self.since_s))
-            return is_abandoned(path, self.owner)
+        with tempfile.NamedTemporaryFile(prefix="note-") as file:
+            os.utime(file.name, (self.since_s, self.since_s))
+            return is_abandoned(Path(file.name), self.owner)
 
 
 def new_note() -> str:
@@ -67,37 +64,3 @@ def read_note(root: S3Uri, place: str) -> Note:
         return Note(place=place, owner=owner, since_s=float(record["since_s"]), places=places)
     except (ValueError, TypeError, KeyError):
         return Note(place=place, owner=owner, since_s=time.time(), places=())
-
-
-def put_text(text: str, uri: S3Uri, *, content_type: str = "application/json") -> None:
-    """Make a text an object."""
-    with _scratch() as path:
-        path.write_text(text, encoding="utf-8")
-        put(path, uri, extra={"ContentType": content_type})
-
-
-def get_text(uri: S3Uri) -> str:
-    """Return the text of an object.
-
-    Raises:
-        ObjectMissingError: there is none.
-    """
-    with _scratch() as path:
-        get(uri, path)
-        return path.read_text(encoding="utf-8", errors="replace")
-
-
-def get_record(uri: S3Uri) -> dict[str, Any] | None:
-    """Return the record that an object is; None when it is missing or not a JSON object."""
-    try:
-        record = json.loads(get_text(uri))
-    except (ObjectMissingError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield the path of a small file that nobody else can read, and remove it at the end."""
-    with tempfile.TemporaryDirectory(prefix="text-") as folder:
-        yield Path(folder, "text")

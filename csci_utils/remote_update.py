@@ -21,7 +21,7 @@ from csci_utils.copies import why_different
 from csci_utils.io import owner, sha256_of
 from csci_utils.manifest import FLAG, Entry, Manifest
 from csci_utils.remote_folder import read_remote_flag, renamed
-from csci_utils.remote_notes import NOTE_STEM, Note, is_note, new_note, put_text, read_note, write_note
+from csci_utils.remote_notes import NOTE_STEM, Note, is_note, new_note, read_note, write_note
 from csci_utils.s3 import (
     ObjectChangedError,
     ObjectInfo,
@@ -34,6 +34,7 @@ from csci_utils.s3 import (
     head,
     list_objects,
     put_many,
+    put_text,
 )
 
 logger = logging.getLogger("csci_utils.remote_update")

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from csci_utils.io import record_path
-from csci_utils.remote_notes import get_record
-from csci_utils.s3 import ObjectInfo, S3Uri, look
+from csci_utils.s3 import ObjectInfo, S3Uri, get_record, look
 from pipeline.result_metadata import from_metadata
 
 

@@ -30,6 +30,7 @@ from csci_utils.s3.journal import sweep_uploads
 from csci_utils.s3.listing import list_objects
 from csci_utils.s3.many import Outcome, each, get_many, put_many
 from csci_utils.s3.receive import FetchedObject
+from csci_utils.s3.texts import get_record, get_text, put_text
 from csci_utils.s3.threads import check_stopped
 from csci_utils.s3.transfer import bucket_exists, delete, get, head, look, missing
 from csci_utils.s3.upload import put
@@ -64,6 +65,8 @@ __all__ = [
     "forget_client",
     "get",
     "get_many",
+    "get_record",
+    "get_text",
     "head",
     "limits",
     "list_objects",
@@ -71,6 +74,7 @@ __all__ = [
     "missing",
     "put",
     "put_many",
+    "put_text",
     "sweep_uploads",
     "translated",
     "use_addressing_style",

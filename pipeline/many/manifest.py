@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from csci_utils.remote_notes import get_text, put_text
-from csci_utils.s3 import ObjectMissingError, S3Uri
+from csci_utils.s3 import ObjectMissingError, S3Uri, get_text, put_text
 from pipeline.results import sha256_in
 
 Line = Mapping[str, Any]

@@ -14,8 +14,7 @@ import luigi
 from csci_utils.io import read_record, record_path, sha256_of
 from csci_utils.luigi.page import ShownTask
 from csci_utils.luigi.run import ExplainedTask
-from csci_utils.remote_notes import get_record
-from csci_utils.s3 import ObjectInfo, S3Uri, head
+from csci_utils.s3 import ObjectInfo, S3Uri, get_record, head
 from neural_style.train_config import ALGORITHM, TrainConfig, config_for
 from pipeline import settings
 from pipeline.errors import BadNameError
