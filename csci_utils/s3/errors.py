@@ -67,6 +67,10 @@ class ObjectChangedError(S3Error):
     """The object is not, or no longer, the one that a request was to work on."""
 
 
+class ObjectUnreadableError(S3Error):
+    """The object is there, and the store does not give its bytes to anybody as things are."""
+
+
 class ConflictError(S3Error):
     """Another request about the same object was under way: worth another try, which sees what became of it."""
 
@@ -122,7 +126,7 @@ _BY_CODE: dict[str, _Border] = {
         _Border(S3Error, _WRONG_REGION),
     ),
     "InvalidBucketName": _Border(S3Error, "{bucket!r} is not a name a bucket can have ({code})"),
-    "InvalidObjectState": _Border(S3Error, "the object is archived ({code}); restore it first"),
+    "InvalidObjectState": _Border(ObjectUnreadableError, "the object is archived ({code}); restore it first"),
     **dict.fromkeys(
         ("412", "PreconditionFailed", "416", "InvalidRange"),
         _Border(ObjectChangedError, "the object is not the one that was seen before ({code}); look it up again"),
@@ -157,6 +161,16 @@ _OF_WRITES: dict[str, _Border] = {
     ),
     "400": _Border(
         DigestMismatchError, "the store could not read what arrived there ({code}); check the network and proxies"
+    ),
+}
+_KEY_UNUSABLE = _Border(
+    ObjectUnreadableError, "the key that it is encrypted with cannot be used ({code}: {detail}); have the key enabled"
+)
+_OF_READS: dict[str, _Border] = {
+    "InvalidRequest": _Border(
+        ObjectUnreadableError,
+        "the store does not give it without more than its name ({code}: {detail}); an object that is encrypted with a "
+        "customer's own key has to be put there without it",
     ),
 }
 _SERVER_FAILED = _Border(S3Error, "the store failed ({code}) however often it was asked; try again later")
@@ -259,7 +273,7 @@ def translate(err: Exception, *, uri: S3Uri | str, action: str) -> S3Error | Non
         "bucket": _bucket(uri),
     }
     if isinstance(getattr(err, "response", None), dict) and "Error" in err.response:  # type: ignore[attr-defined]
-        border = _answer(err.response, facts, writes=action.startswith("write "))  # type: ignore[attr-defined]
+        border = _answer(err.response, facts, action=action)  # type: ignore[attr-defined]
     elif facts["header"]:
         border = _BAD_HEADER
     elif took_no_more(err):
@@ -297,7 +311,7 @@ def one_line(text: str) -> str:
     )
 
 
-def _answer(response: dict[str, Any], facts: dict[str, str], *, writes: bool) -> _Border:
+def _answer(response: dict[str, Any], facts: dict[str, str], *, action: str) -> _Border:
     """Read an answer of the store: its code where it sent one, else the bare HTTP status (a HEAD has no body)."""
     metadata = response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
@@ -306,8 +320,12 @@ def _answer(response: dict[str, Any], facts: dict[str, str], *, writes: bool) ->
     facts["code"] = code if code == str(status) or not status else f"{status} {code}"
     facts["region"] = f", {region}" if region else ""
     facts["detail"] = without_logins(str(response["Error"].get("Message") or "no reason given"))
-    if writes and code in _OF_WRITES:
+    if action.startswith("write ") and code in _OF_WRITES:
         return _OF_WRITES[code]
+    if action.startswith("read ") and code in _OF_READS:
+        return _OF_READS[code]
+    if action.startswith("read ") and code.startswith("KMS."):
+        return _KEY_UNUSABLE
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status >= 500 or code.startswith("5"):

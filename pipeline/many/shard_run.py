@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from csci_utils.s3 import (
     FetchedObject,
     ObjectChangedError,
     ObjectMissingError,
+    ObjectUnreadableError,
     check_stopped,
     each,
     get,
@@ -64,7 +65,13 @@ AT_ONCE_ON_DEVICE = 4
 """Pictures at once where a device styles them: the others are decoded and encoded meanwhile."""
 
 _FAULTS_OF_PICTURE = (PictureError, BadNameError)
-_FAULTS_OF_FETCHING = (ObjectMissingError, ObjectChangedError, DigestMismatchError, AccessRefusedError)
+_FAULTS_OF_FETCHING = (
+    ObjectMissingError,
+    ObjectChangedError,
+    ObjectUnreadableError,
+    DigestMismatchError,
+    AccessRefusedError,
+)
 # An output error that the system has no number for is of one result: it cannot be encoded, or not be read back.
 _PASSING_FAULTS = (*_FAULTS_OF_FETCHING, EngineError, DeviceMemoryError, MemoryError, OutputError)
 
@@ -234,7 +241,8 @@ class _ShardRun:
         uri, name = self._shard.result_uri(image), self._shard.result_name(image)
         info = put(styled, uri, extra={"Metadata": to_metadata(record)})
         if self._here:
-            self._keep(styled, name, record=record)
+            with suppress(FileExistsError, NotADirectoryError, IsADirectoryError):  # told when all is done
+                self._keep(styled, name, record=record)
         return made_line(image, record, name=name, etag=info.etag, seconds=seconds)
 
     def _keep(self, styled: Path, name: str, *, record: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from csci_utils.s3.errors import (
     CredentialsMissingError,
     DigestMismatchError,
     ObjectMissingError,
+    ObjectUnreadableError,
     S3Error,
     StoreTimeoutError,
     StoreUnreachableError,
@@ -63,7 +64,9 @@ def raised(err: Exception) -> S3Error:
         ("SlowDown", 503, S3Error, OSError, "asks to slow down"),
         ("PermanentRedirect", 301, S3Error, OSError, "the bucket is in another region"),
         ("InvalidBucketName", 400, S3Error, OSError, "'bucket' is not a name a bucket can have"),
-        ("InvalidObjectState", 403, S3Error, OSError, "archived"),
+        ("InvalidObjectState", 403, ObjectUnreadableError, OSError, "archived"),
+        ("InvalidRequest", 400, ObjectUnreadableError, OSError, "does not give it without more than its name"),
+        ("KMS.DisabledException", 400, ObjectUnreadableError, OSError, "the key that it is encrypted with"),
     ],
 )
 def test_an_answer_becomes_the_exception_a_caller_expects(code, status, kind, builtin, sentence):

@@ -106,6 +106,16 @@ def test_a_picture_that_may_not_be_read_is_a_line_and_its_neighbours_go_on(scene
     check_the_rest_is_made(scene, run, made=[image for image in IMAGES if image != "05.png"])
 
 
+def test_pictures_that_are_archived_are_lines_and_stop_no_shard(scene, run):
+    """Three shards with one of them each, as many as end a run where shards fail."""
+    for number in ("01", "05", "11"):
+        scene.proxy.add(Answer(403, "InvalidObjectState"), method="GET", key=f"*/images/{number}.png", times=None)
+    status, out, errors = many(run)
+    assert (status, len(out), len(errors)) == (30, 9, 3)
+    assert all("the object is archived (403 InvalidObjectState); restore it first" in error for error in errors)
+    check_the_rest_is_made(scene, run, made=[image for image in IMAGES if image[:2] not in ("01", "05", "11")])
+
+
 def test_the_luigi_task_tries_again_what_failed_in_passing(scene):
     scene.proxy.add(REFUSED, method="GET", key="*/images/05.png", times=None)
     shard = StylizeShard(model="mosaic", images=IMAGES[4:8])
