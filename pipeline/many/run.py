@@ -12,9 +12,18 @@ import luigi
 
 from csci_utils.io import atomic_path, read_record, write_record
 from csci_utils.lock import locked
-from csci_utils.luigi.failure import ExitStatus, Failure
+from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure
 from csci_utils.luigi.run import build
-from csci_utils.s3 import ObjectChangedError, S3Error, each, get
+from csci_utils.s3 import (
+    CredentialsMissingError,
+    ObjectChangedError,
+    ObjectMissingError,
+    S3Error,
+    StoreTimeoutError,
+    StoreUnreachableError,
+    each,
+    get,
+)
 from pipeline import settings
 from pipeline.choices import RAY
 from pipeline.errors import PipelineError
@@ -94,11 +103,13 @@ def _make(planned: Plan, *, job: ManyJob, result: Callable[[str], None], tell: T
     for sentence, number in _counted(failures).items():
         tell(f"error: {sentence}" + (f" (so, or alike, in {number} shards)" if number > 1 else ""))
     manifests = _manifests_now(planned, failures)
-    if job.here:
-        _bring(manifests, tell=tell)
+    not_here = _bring(manifests, tell=tell) if job.here else {}
     for shard, manifest in manifests:
         for image in manifest.made:
-            result(str(_local(shard, image) if job.here else shard.result_uri(image)))
+            if not job.here:
+                result(str(shard.result_uri(image)))
+            elif (path := _local(shard, image)) not in not_here:
+                result(str(path))
     num_failed = _tell_failed(manifests, tell=tell)
     num_made = sum(len(manifest.made) for _, manifest in manifests)
     num_all = sum(len(each.shard.images) for each in planned.shards)
@@ -107,7 +118,7 @@ def _make(planned: Plan, *, job: ManyJob, result: Callable[[str], None], tell: T
     tell(_summary(planned, num_made=num_made, num_found=num_found, num_failed=num_failed) + rate)
     is_lacking = num_failed > 0 or (num_made < num_all and not failures)
     statuses = [ExitStatus.TASK_FAILED if is_lacking else ExitStatus.OK]
-    return max([*statuses, *(failure.status for failure in failures.values())])
+    return max([*statuses, *not_here.values(), *(failure.status for failure in failures.values())])
 
 
 def _locally(shards: Sequence[Shard], *, job: ManyJob, tally: SharedTally) -> Failures:
@@ -149,9 +160,9 @@ def _counted(failures: Failures) -> dict[str, int]:
 def _manifests_now(planned: Plan, failures: Failures) -> list[tuple[Shard, Manifest]]:
     """What holds of every shard after the run: what ran is asked for again, and what failed is looked through.
 
-    Where the store has failed, and does so again, what held before the run is all that is known.
+    Where the run has failed, and the store does so again, what held before the run is all that is known; so it is of a
+    shard whose model is gone.
     """
-    is_failing = any(failure.status is ExitStatus.STORE for failure in failures.values())
     has_failed = threading.Event()
 
     def known(planned_shard: PlannedShard) -> Manifest:
@@ -159,8 +170,10 @@ def _manifests_now(planned: Plan, failures: Failures) -> list[tuple[Shard, Manif
             return Manifest(lines=planned_shard.lines)
         try:
             return now(planned_shard.shard)
+        except ObjectMissingError:
+            return Manifest(lines=planned_shard.lines)
         except S3Error:
-            if not is_failing:
+            if not failures:
                 raise
             has_failed.set()
             return Manifest(lines=planned_shard.lines)
@@ -175,17 +188,39 @@ def _manifests_now(planned: Plan, failures: Failures) -> list[tuple[Shard, Manif
     return list(zip((each_shard.shard for each_shard in planned.shards), manifests, strict=True))
 
 
-def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> None:
-    """Fetch results that this host does not have."""
+def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> dict[Path, ExitStatus]:
+    """Fetch results that this host does not have, and return where those belong that could not be had, with why."""
     wanted = [
         (shard, image, line)
         for shard, manifest in manifests
         for image, line in manifest.made.items()
         if not _is_here(_local(shard, image), line)
     ]
-    list(each(wanted, lambda one: _fetch(*one)))
-    if wanted:
-        tell(f"{len(wanted)} results fetched that were not here")
+    failed: dict[Path, Failure] = {}
+    of_store: list[Failure] = []
+
+    def bring(one: tuple[Shard, str, Line]) -> None:
+        shard, image, _ = one
+        path = _local(shard, image)
+        if of_store:  # which will not answer the next one, either
+            failed[path] = of_store[0]
+            return
+        try:
+            _fetch(*one)
+        except OSError as err:
+            failed[path] = describe_failure(err)
+            if isinstance(err, StoreTimeoutError | StoreUnreachableError | CredentialsMissingError):
+                of_store.append(failed[path])
+
+    list(each(wanted, bring))
+    sentences = list(dict.fromkeys(failure.sentence for failure in failed.values()))
+    for sentence in sentences[:MANY]:
+        tell(f"error: {sentence}")
+    if failed:
+        tell(f"error: {count_of_results(len(failed))} could not be brought here; in S3 they are as they should be")
+    if len(wanted) > len(failed):
+        tell(f"{len(wanted) - len(failed)} results fetched that were not here")
+    return {path: failure.status for path, failure in failed.items()}
 
 
 def _fetch(shard: Shard, image: str, line: Line) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from csci_utils.io import read_record, sha256_of
-from csci_utils.s3 import S3Uri, delete, get, head, list_objects
+from csci_utils.s3 import S3Uri, StoreUnreachableError, delete, get, head, list_objects
 from neural_style import images
 from neural_style.errors import OutputError
 from neural_style.stylize import Stylizer
@@ -179,9 +179,44 @@ def test_a_result_that_is_replaced_while_it_is_fetched_gets_no_record(pictures, 
     many(run)
     monkeypatch.setattr(many_run, "plan", replacing(many_run.plan, pictures))
     status, out, err = many(run, "--here")
-    assert (status, out) == (35, [])
-    assert "stylized/mosaic/x.png: replaced while the results were fetched; run it again" in err[-1]
+    assert (status, out) == (35, [str(pictures.local / "stylized/mosaic" / name) for name in RESULTS[:-1]])
+    assert "stylized/mosaic/x.png: replaced while the results were fetched; run it again" in err[0]
+    assert "1 result could not be brought here; in S3 they are as they should be" in err[1]
     assert not (pictures.local / "stylized/mosaic/.x.png.json").exists()
+
+
+def test_a_result_whose_name_cannot_lie_here_is_in_s3_and_stops_no_other(pictures, run, styled):
+    """S3 has a picture in a folder that is called as another picture is."""
+    pictures.put_image("x.png/in.png", seed=9)
+    delete(S3Uri.parse(f"{ROOT}/images/x.gif"))
+    pictures.put_image("x.png", seed=8)
+    first = many(run, "--here")
+    assert sorted(results()) == sorted([*RESULTS, "x.png/in.png"])
+    again = many(run, "--here")
+    for status, out, err in (first, again):
+        assert (status, len(out)) == (30, 4)
+        assert any("could not be brought here; in S3 they are as they should be" in line for line in err)
+        assert "Traceback" not in "\n".join(err)
+    assert len(styled) == 5
+    assert "nothing to do: 5 results up to date" in again[2][-1]
+
+
+def test_a_store_that_has_gone_is_asked_for_one_result_alone(pictures, run, monkeypatch):
+    many(run)
+    asked = []
+
+    def gone(uri, path):
+        asked.append(uri)
+        raise StoreUnreachableError("no connection")
+
+    monkeypatch.setattr(many_run, "get", gone)
+    monkeypatch.setattr(many_run, "each", lambda items, work, **_: [work(item) for item in items])
+    status, out, err = many(run, "--here")
+    assert (status, out, len(asked)) == (35, [], 1)
+    assert err[:2] == [
+        "style-pipeline: error: no connection",
+        "style-pipeline: error: 4 results could not be brought here; in S3 they are as they should be",
+    ]
 
 
 def replacing(plan, pictures):
@@ -320,6 +355,25 @@ def test_a_model_that_vanishes_half_way_ends_the_run_and_keeps_what_was_made(pic
     assert status == 20
     assert "saved_models/candy.pth" in "\n".join(err)
     assert out == [f"{ROOT}/stylized/mosaic/{name}" for name in RESULTS]
+
+
+def test_a_model_that_vanishes_in_a_second_run_costs_no_result_of_the_others(pictures, run, monkeypatch):
+    pictures.put_model("candy.pth", seed=2)
+    models = ["-m", "mosaic", "-m", "candy"]
+    assert run("many", "--images", "**", *models)[0] == 0
+    pictures.put_image(NAMES[0], seed=30)
+    run_shard = shard_run.run_shard
+
+    def vanishing(shard, **options):
+        delete(S3Uri.parse(f"{ROOT}/saved_models/candy.pth"))
+        return run_shard(shard, **options)
+
+    monkeypatch.setattr("pipeline.tasks.batch.run_shard", vanishing)
+    status, out, err = run("many", "--images", "**", *models)
+    assert status == 20
+    assert [line for line in out if "/mosaic/" in line] == [f"{ROOT}/stylized/mosaic/{name}" for name in RESULTS]
+    assert sum("saved_models/candy.pth" in line for line in err) == 1
+    assert "1 result made, 6 up to date, 1 not made" in err[-1]
 
 
 def test_several_workers_share_shards(pictures, run, tmp_path):
