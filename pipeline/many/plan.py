@@ -261,7 +261,7 @@ def _refuse_ambiguous(shards: Iterable[Shard]) -> None:
             if other != (image, shard.model) and _may_be_named(image) and _may_be_named(other[0]):
                 raise AmbiguousResultError(
                     f"{other[0]!r} with {other[1]!r} and {image!r} with {shard.model!r} would both become "
-                    f"{shard.result_uri(image)}; rename one, or ask for one at a time"
+                    f"{shard.result_uri(image)}; rename one of them"
                 )
 
 

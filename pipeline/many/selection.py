@@ -146,7 +146,7 @@ def _matcher(pattern: str) -> Callable[[str], object]:
         return lambda name: name.startswith(pattern) and is_picture_name(os.path.basename(name))
     pattern = f"{pattern}**" if pattern.endswith("/") else pattern
     matches: Callable[[str], object] = re.compile(_as_regex(pattern), re.DOTALL).fullmatch
-    if pattern.endswith("**"):  # everything below, of which what is no picture is not meant
+    if pattern.endswith(("*", "?", "]")):  # whatever is there, of which what is no picture is not meant
         return lambda name: matches(name) and is_picture_name(os.path.basename(name))
     return matches
 

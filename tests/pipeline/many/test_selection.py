@@ -57,7 +57,11 @@ def test_what_is_found_is_told_part_by_part_while_more_is_listed(pictures, monke
     [
         ("holiday/", ["holiday/b.jpg", "holiday/c.PNG", "holiday/deep/d.jpg"]),
         ("holiday/*.jpg", ["holiday/b.jpg"]),
-        ("holiday/*", ["holiday/b.jpg", "holiday/c.PNG", "holiday/notes.txt"]),
+        ("holiday/*", ["holiday/b.jpg", "holiday/c.PNG"]),
+        ("holiday/notes.[t]xt", ["holiday/notes.txt"]),
+        ("holiday/notes.tx[t]", []),
+        ("holiday/*.tx?", []),
+        ("holiday/*.txt", ["holiday/notes.txt"]),
         ("**/*.jpg", ["a.jpg", "holiday/b.jpg", "holiday/deep/d.jpg", "sea side/Ähre [1].jpg"]),
         ("**", ["a.jpg", "holiday/b.jpg", "holiday/c.PNG", "holiday/deep/d.jpg", "sea side/Ähre [1].jpg"]),
         ("holiday/**", ["holiday/b.jpg", "holiday/c.PNG", "holiday/deep/d.jpg"]),
