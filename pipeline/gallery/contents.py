@@ -67,7 +67,8 @@ def gather(found: Found, thumbs: Thumbs, *, on_made: Callable[[int, int], None])
         OSError: a picture cannot be read, or a small one not be written.
     """
     originals = originals_of(found.entries)
-    pictures = {file.sha256: file for file in [*originals.values(), *(entry.result for entry in found.entries)]}
+    files = [*originals.now.values(), *originals.former, *(entry.result for entry in found.entries)]
+    pictures = {file.sha256: file for file in files}
     made: dict[str, Thumb] = {}
     reasons: dict[str, str] = {}
     for file, thumb in thumbs.make(list(pictures.values())):
@@ -82,8 +83,8 @@ def gather(found: Found, thumbs: Thumbs, *, on_made: Callable[[int, int], None])
     )
     return Contents(
         entries=[entry for entry in found.entries if entry.result.sha256 not in reasons],
-        failures=[*found.failures, *_failures(found, originals, reasons)],
-        originals=originals,
+        failures=[*found.failures, *_failures(found, originals.now, reasons)],
+        originals=originals.now,
         thumbs=_by_own_digest(made) | _of_earlier_runs(found, thumbs),
         fetched=fetched,
     )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from csci_utils.luigi.listing import look_many
 from csci_utils.s3 import ObjectInfo, S3Uri, each, list_objects
 from pipeline import settings
 from pipeline.folders import IMAGES, STYLIZED
 from pipeline.gallery.entries import Entry, Failure, Found, PictureFile, names_of
 from pipeline.many.manifest import Line, read_manifest
 from pipeline.many.shards import style_of_manifest
-from pipeline.results import sources_in
+from pipeline.results import Source, sources_in
+
+OUTDATED_HERE = "the result that lies here is out of date"
+ANOTHER_IN_S3 = "S3 holds another result of this name"
 
 
 def published_entries() -> Found:
@@ -33,12 +38,43 @@ def published_entries() -> Found:
 
 
 def merged(here: Found, there: Found) -> Found:
-    """Both together; what lies here comes before what S3 holds under the same name, but for what made it."""
-    known = {entry.result.name for entry in here.entries}
+    """Both together. Of two results of one name the one that lies here is shown, unless S3's alone is up to date.
+
+    Raises:
+        S3Error: the store refused or did not answer.
+    """
+    others = {entry.result.name: entry for entry in there.entries}
+    differing = [
+        (entry, other)
+        for entry in here.entries
+        if (other := others.pop(entry.result.name, None)) is not None and other.result.sha256 != entry.result.sha256
+    ]
+    held = look_many(S3Uri.parse(source.uri) for both in differing for entry in both for source in _sources(entry))
+    chosen = {entry.result.name: _of_two(entry, other, held) for entry, other in differing}
     return Found(
-        entries=here.entries + [entry for entry in there.entries if entry.result.name not in known],
+        entries=[chosen.get(entry.result.name, entry) for entry in here.entries] + list(others.values()),
         failures=here.failures + there.failures,
     )
+
+
+def _of_two(here: Entry, there: Entry, held: Mapping[S3Uri, ObjectInfo]) -> Entry:
+    if _is_current(there, held) and not _is_current(here, held):
+        return replace(there, notes=(*there.notes, OUTDATED_HERE))
+    return replace(here, notes=(*here.notes, ANOTHER_IN_S3))
+
+
+def _is_current(entry: Entry, held: Mapping[S3Uri, ObjectInfo]) -> bool:
+    """Whether S3 still holds what a result was made from."""
+    sources = _sources(entry)
+    now = [held.get(S3Uri.parse(source.uri)) for source in sources]
+    return bool(sources) and [info.etag if info else None for info in now] == [source.etag for source in sources]
+
+
+def _sources(entry: Entry) -> list[Source]:
+    """What a result was made from; nothing if any of that lies below another S3 root than may be asked."""
+    sources = list(sources_in(entry.record).values())
+    root = settings.current().s3_root
+    return sources if all(source.uri.startswith(f"{root}/") for source in sources) else []
 
 
 def _listed(root: S3Uri, folder: str) -> dict[str, ObjectInfo]:
@@ -80,10 +116,13 @@ def _seconds_of(line: Line) -> float | None:
 
 
 def _failures(lines: Sequence[tuple[str, Line]], made: Iterable[Entry], root: S3Uri) -> list[Failure]:
-    """The pictures that failed, are as they were, and were not styled by a later run."""
+    """The pictures that failed, are as they were, and were not styled by a later run.
+
+    Of one that could not even be fetched nobody knows how it was: it is styled if there is a result of it.
+    """
     failed = [(style, line) for style, line in lines if "error" in line]
     pictures = _listed(root, IMAGES) if failed else {}
-    styled = {(entry.style, entry.image, _etag_of_image(entry.record)) for entry in made}
+    styled = {(entry.style, entry.image, etag) for entry in made for etag in (None, _etag_of_image(entry.record))}
     reasons = {
         (line["image"], style): line["error"]["sentence"]
         for style, line in failed

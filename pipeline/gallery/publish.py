@@ -7,8 +7,8 @@ from pathlib import Path
 
 from csci_utils.copies import push
 from csci_utils.io import scratch_folder
-from csci_utils.luigi.listing import held_keys
-from csci_utils.s3 import S3Uri, delete, each, list_objects, put_many
+from csci_utils.luigi.listing import look_many
+from csci_utils.s3 import ObjectInfo, S3Uri, delete, each, list_objects, put_many
 from pipeline import settings
 from pipeline.folders import GALLERY, IMAGES, STYLIZED
 from pipeline.gallery.contents import Contents
@@ -48,11 +48,18 @@ def publish_page(page: Path, contents: Contents, *, tell: Callable[[str], None])
 
 def _place(contents: Contents, root: S3Uri) -> Place:
     """Links as a static page has them, to what is there."""
-    there = held_keys(_uris([*contents.originals.values(), *(entry.result for entry in contents.entries)], root))
-    return Place(
-        folders={name: f"../{name}/" for name in (IMAGES, STYLIZED)},
-        reaches=lambda picture: _uri(picture, root) in there,
-    )
+    there = look_many(_uris([*contents.originals.values(), *(entry.result for entry in contents.entries)], root))
+
+    def reaches(picture: PictureFile) -> bool:
+        info = there.get(_uri(picture, root))
+        return info is not None and (picture.path is None or _is_of(info, picture))
+
+    return Place(folders={name: f"../{name}/" for name in (IMAGES, STYLIZED)}, reaches=reaches)
+
+
+def _is_of(info: ObjectInfo, picture: PictureFile) -> bool:
+    """Whether an object is what lies here, as far as a look tells: by its size, and by the digest where it has one."""
+    return info.size_bytes == picture.size_bytes and info.sha256 in (None, picture.sha256)
 
 
 def _uris(pictures: Iterable[PictureFile], root: S3Uri) -> list[S3Uri]:

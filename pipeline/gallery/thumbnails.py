@@ -12,7 +12,16 @@ from pathlib import Path
 
 from csci_utils.io import atomic_path, scratch_folder
 from csci_utils.luigi.failure import describe_failure
-from csci_utils.s3 import ObjectMissingError, each, get, limits
+from csci_utils.s3 import (
+    AccessRefusedError,
+    DigestMismatchError,
+    ObjectChangedError,
+    ObjectMissingError,
+    ObjectUnreadableError,
+    each,
+    get,
+    limits,
+)
 from pipeline.gallery.entries import PictureFile
 from pipeline.gallery.shrinking import LARGE_PX, SMALL_PX, shrink, sides_of
 
@@ -88,6 +97,8 @@ class Thumbs:
                 sha256 = get(picture.uri, path).sha256
             except ObjectMissingError:
                 return "it is not in S3 any more"
+            except (AccessRefusedError, DigestMismatchError, ObjectChangedError, ObjectUnreadableError) as err:
+                return describe_failure(err).sentence.removeprefix(f"{picture.uri}: ")
             return self.find(sha256) or self._made_of(path, sha256)
 
     def _made_of(self, path: Path, sha256: str) -> Thumb | str:

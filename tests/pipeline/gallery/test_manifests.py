@@ -4,14 +4,15 @@ import re
 
 import pytest
 
-from csci_utils.s3 import S3Uri, delete, get, list_objects
+from csci_utils.s3 import AccessRefusedError, S3Uri, delete, get, list_objects
 from pipeline import settings
-from pipeline.gallery.contents import REPLACED, gather
+from pipeline.gallery.contents import PICTURE_CHANGED, REPLACED, gather
 from pipeline.gallery.entries import Entry, Failure, Found, PictureFile
-from pipeline.gallery.manifests import merged, published_entries
+from pipeline.gallery.manifests import ANOTHER_IN_S3, OUTDATED_HERE, merged, published_entries
 from pipeline.gallery.thumbnails import Thumbs
+from pipeline.many import shard_run
 from tests.pipeline.conftest import encoded_picture
-from tests.pipeline.gallery.test_gallery import data_in
+from tests.pipeline.gallery.test_gallery import data_in, published_page
 
 
 @pytest.fixture
@@ -76,6 +77,76 @@ def test_a_failure_that_a_later_run_has_made_good_is_none(styled, run):
 
 
 @pytest.mark.slow
+def test_a_picture_that_could_not_be_fetched_fails_no_more_once_it_is_styled(styled, run, monkeypatch):
+    """Also where a neighbour came meanwhile, and so the older manifest is of another shard and stays."""
+    styled.put_image("holiday/sun.jpg", seed=3)
+    fetch = shard_run.get
+
+    def refuses(uri, *args, **options):
+        if uri.key.endswith("sun.jpg"):
+            raise AccessRefusedError(f"{uri}: refused")
+        return fetch(uri, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_run, "get", refuses)
+        assert run("many", "--images", "holiday/", "-m", "mosaic")[0] == 30
+    assert found()[1] == [("holiday/sun.jpg", "mosaic")]
+    styled.put_image("holiday/new.png", seed=4)
+    assert run("many", "--images", "holiday/", "-m", "mosaic")[0] == 0
+    assert found()[1] == []
+
+
+@pytest.fixture
+def newer_in_s3(bucket, run):
+    """A picture whose copy and result here are of an older one than S3 has, of which `many` has made two results."""
+    bucket.put_model("candy.pth", seed=2)
+    assert run("-i", "luigi.jpg", "-m", "mosaic")[0] == 0
+    bucket.put_image("luigi.jpg", seed=9, size=(40, 20))
+    assert run("many", "--images", "luigi.jpg", "-m", "mosaic", "-m", "candy")[0] == 0
+    return bucket
+
+
+@pytest.mark.slow
+def test_results_stand_beside_the_picture_that_they_were_made_from_and_not_an_older_copy(newer_in_s3, run, moto_store):
+    """And what is up to date in S3 is shown in place of what is not, here."""
+    assert run("gallery", "--publish")[0] == 0
+    data = data_in((newer_in_s3.local / "gallery" / "index.html").read_text())
+    ((_, thumb, _, reaches),) = data["pictures"]
+    assert (thumb[1:], reaches) == ([40, 20], 0)  # what lies here is another one
+    ((_, _, _, cells, _),) = data["rows"]
+    assert [data["styles"][cell[0]] for cell in cells] == ["candy", "mosaic"]
+    assert [(cell[1][1:], cell[3], cell[7], cell[8]) for cell in cells] == [([40, 20], 0, 0, 0)] * 2
+    assert [cell[11] for cell in cells] == [0, [OUTDATED_HERE]]
+    published = data_in(published_page(moto_store, newer_in_s3))
+    assert [cell[3] for cell in published["rows"][0][3]] == [1, 1]
+
+
+@pytest.mark.slow
+def test_what_lies_here_is_shown_and_no_link_in_s3_leads_to_another_result(bucket, run, moto_store):
+    assert run("-i", "luigi.jpg", "-m", "mosaic", "--publish")[0] == 0
+    bucket.put_bytes("stylized/mosaic/luigi.jpg", encoded_picture("x.jpg", seed=9, size=(50, 30)))
+    assert run("gallery", "--publish")[0] == 0
+    ((_, _, _, (cell,), _),) = data_in((bucket.local / "gallery" / "index.html").read_text())["rows"]
+    assert (cell[1][1:], cell[3]) == ([32, 24], 1)
+    ((_, _, _, (cell,), _),) = data_in(published_page(moto_store, bucket))["rows"]
+    assert (cell[1][1:], cell[3]) == ([32, 24], 0)
+
+
+@pytest.mark.slow
+def test_of_a_copy_that_is_as_s3_has_it_nothing_is_asked_and_of_an_older_result_it_is_the_present(bucket, run):
+    assert run("-i", "luigi.jpg", "-m", "mosaic")[0] == 0
+    bucket.put_model("candy.pth", seed=2)
+    bucket.put_image("luigi.jpg", seed=9, size=(40, 20))
+    assert run("-i", "luigi.jpg", "-m", "candy")[0] == 0
+    assert run("gallery")[0] == 0
+    data = data_in((bucket.local / "gallery" / "index.html").read_text())
+    _, thumb, _, reaches = data["pictures"][0]
+    assert (thumb[1:], reaches) == ([40, 20], 1)
+    candy, mosaic = data["rows"][0][3]
+    assert (candy[11], mosaic[11]) == (0, [PICTURE_CHANGED])
+
+
+@pytest.mark.slow
 def test_the_page_shows_what_lies_in_s3_alone(styled, run):
     status, _, err = run("gallery", "--publish")
     assert status == 0
@@ -137,4 +208,5 @@ def test_what_lies_here_comes_before_what_s3_holds():
     )
     both = merged(here, there)
     assert [(each.result.name, each.result.sha256) for each in both.entries] == [("a", "here"), ("b", "there")]
+    assert [each.notes for each in both.entries] == [(ANOTHER_IN_S3,), ()]
     assert [failure.image for failure in both.failures] == ["x", "y"]

@@ -4,7 +4,13 @@ import os
 
 import pytest
 
-from csci_utils.s3 import S3Uri, StoreUnreachableError
+from csci_utils.s3 import (
+    AccessRefusedError,
+    DigestMismatchError,
+    ObjectUnreadableError,
+    S3Uri,
+    StoreUnreachableError,
+)
 from pipeline.gallery import thumbnails
 from pipeline.gallery.entries import PictureFile
 from pipeline.gallery.thumbnails import Thumb, Thumbs
@@ -102,6 +108,21 @@ def test_a_picture_that_changed_in_s3_is_known_by_what_it_is_now(folder, bucket)
 
 def test_a_picture_that_is_gone_from_s3_has_a_reason(folder, bucket):
     assert made(folder, in_s3("gone.png", b"", bucket)) == ["it is not in S3 any more"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ObjectUnreadableError("{uri}: archived"), AccessRefusedError("{uri}: refused"), DigestMismatchError("{uri}: bad")],
+    ids=["archived", "refused", "damaged"],
+)
+def test_a_picture_that_s3_does_not_give_has_a_reason(folder, bucket, monkeypatch, error):
+    picture = in_s3("sea.png", b"", bucket)
+
+    def refuses(uri, _path):
+        raise type(error)(str(error).format(uri=uri))
+
+    monkeypatch.setattr(thumbnails, "get", refuses)
+    assert made(folder, picture) == [str(error).removeprefix("{uri}: ")]
 
 
 def test_a_store_that_does_not_answer_is_an_error(folder, bucket, monkeypatch):
