@@ -47,6 +47,10 @@ class AccessRefusedError(S3Error, PermissionError):
     """The store answered, and refused."""
 
 
+class KeysRefusedError(AccessRefusedError):
+    """The store refuses whatever is asked with these keys, or by this machine's clock."""
+
+
 class CredentialsMissingError(S3Error, PermissionError):
     """No usable credentials were found on this side."""
 
@@ -115,11 +119,11 @@ _BY_CODE: dict[str, _Border] = {
         "S3 answers the same for an object that is not there)",
     ),
     **{
-        code: _Border(AccessRefusedError, _KEYS_REFUSED.replace("{meaning}", meaning))
+        code: _Border(KeysRefusedError, _KEYS_REFUSED.replace("{meaning}", meaning))
         for code, meaning in _OF_KEYS.items()
     },
-    "RequestTimeTooSkewed": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
-    "RequestExpired": _Border(AccessRefusedError, "this machine's clock is off ({code}); set it right"),
+    "RequestTimeTooSkewed": _Border(KeysRefusedError, "this machine's clock is off ({code}); set it right"),
+    "RequestExpired": _Border(KeysRefusedError, "this machine's clock is off ({code}); set it right"),
     "RequestTimeout": _Border(StoreTimeoutError, "the store waited too long for bytes from here ({code}); try again"),
     **dict.fromkeys(
         ("301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"),
@@ -322,9 +326,9 @@ def _answer(response: dict[str, Any], facts: dict[str, str], *, action: str) -> 
     facts["detail"] = without_logins(str(response["Error"].get("Message") or "no reason given"))
     if action.startswith("write ") and code in _OF_WRITES:
         return _OF_WRITES[code]
-    if action.startswith("read ") and code in _OF_READS:
+    if action.startswith(("read ", "look ")) and code in _OF_READS:
         return _OF_READS[code]
-    if action.startswith("read ") and code.startswith("KMS."):
+    if action.startswith(("read ", "look ")) and code.startswith("KMS."):
         return _KEY_UNUSABLE
     if code in _BY_CODE:
         return _BY_CODE[code]

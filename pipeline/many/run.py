@@ -16,6 +16,7 @@ from csci_utils.luigi.failure import ExitStatus, Failure, describe_failure
 from csci_utils.luigi.run import build
 from csci_utils.s3 import (
     CredentialsMissingError,
+    KeysRefusedError,
     ObjectChangedError,
     ObjectMissingError,
     S3Error,
@@ -160,9 +161,10 @@ def _counted(failures: Failures) -> dict[str, int]:
 def _manifests_now(planned: Plan, failures: Failures) -> list[tuple[Shard, Manifest]]:
     """What holds of every shard after the run: what ran is asked for again, and what failed is looked through.
 
-    Where the run has failed, and the store does so again, what held before the run is all that is known; so it is of a
-    shard whose model is gone.
+    Where the store has failed, and does so again, what held before the run is all that is known; so it is of a shard
+    whose model is gone.
     """
+    is_failing = any(failure.status is ExitStatus.STORE for failure in failures.values())
     has_failed = threading.Event()
 
     def known(planned_shard: PlannedShard) -> Manifest:
@@ -173,7 +175,7 @@ def _manifests_now(planned: Plan, failures: Failures) -> list[tuple[Shard, Manif
         except ObjectMissingError:
             return Manifest(lines=planned_shard.lines)
         except S3Error:
-            if not failures:
+            if not is_failing:
                 raise
             has_failed.set()
             return Manifest(lines=planned_shard.lines)
@@ -198,18 +200,22 @@ def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> dict[P
     ]
     failed: dict[Path, Failure] = {}
     of_store: list[Failure] = []
+    of_s3: set[Path] = set()
 
     def bring(one: tuple[Shard, str, Line]) -> None:
         shard, image, _ = one
         path = _local(shard, image)
         if of_store:  # which will not answer the next one, either
             failed[path] = of_store[0]
+            of_s3.add(path)
             return
         try:
             _fetch(*one)
         except OSError as err:
             failed[path] = describe_failure(err)
-            if isinstance(err, StoreTimeoutError | StoreUnreachableError | CredentialsMissingError):
+            if isinstance(err, S3Error):
+                of_s3.add(path)
+            if isinstance(err, StoreTimeoutError | StoreUnreachableError | CredentialsMissingError | KeysRefusedError):
                 of_store.append(failed[path])
 
     list(each(wanted, bring))
@@ -217,7 +223,8 @@ def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> dict[P
     for sentence in sentences[:MANY]:
         tell(f"error: {sentence}")
     if failed:
-        tell(f"error: {count_of_results(len(failed))} could not be brought here; in S3 they are as they should be")
+        made = "" if of_s3 else "; in S3 they are as they should be"
+        tell(f"error: {count_of_results(len(failed))} could not be brought here{made}")
     if len(wanted) > len(failed):
         tell(f"{len(wanted) - len(failed)} results fetched that were not here")
     return {path: failure.status for path, failure in failed.items()}

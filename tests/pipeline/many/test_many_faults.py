@@ -116,6 +116,16 @@ def test_pictures_that_are_archived_are_lines_and_stop_no_shard(scene, run):
     check_the_rest_is_made(scene, run, made=[image for image in IMAGES if image[:2] not in ("01", "05", "11")])
 
 
+def test_keys_that_are_refused_half_way_end_the_run_with_one_sentence(scene, run):
+    """No picture is told as failed for what is none of its faults."""
+    scene.proxy.add(Answer(400, "ExpiredToken"), method="GET", key="*/images/*", skip=3, times=None)
+    status, _, errors = many(run)
+    assert status == 35
+    assert any("the session has expired, sign in again" in error for error in errors)
+    assert not [line for line in scene.job.lines().values() if "error" in line]
+    check_the_rest_is_made(scene, run, made=scene.made())
+
+
 def test_the_luigi_task_tries_again_what_failed_in_passing(scene):
     scene.proxy.add(REFUSED, method="GET", key="*/images/05.png", times=None)
     shard = StylizeShard(model="mosaic", images=IMAGES[4:8])
