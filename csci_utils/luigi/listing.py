@@ -52,15 +52,6 @@ def exists_many(targets: Iterable[TargetT]) -> dict[TargetT, bool]:
     return {target: target.exists() if uri is None else uri in found for target, uri in keys.items()}
 
 
-def held_keys(uris: Iterable[S3Uri]) -> set[S3Uri]:
-    """Return those of the addresses at which there is an object of exactly that key.
-
-    Raises:
-        S3Error: the store refused or did not answer.
-    """
-    return set(look_many(uris))
-
-
 def look_many(uris: Iterable[S3Uri], *, close_together: bool = False) -> dict[S3Uri, ObjectInfo]:
     """Tell what is at those of the addresses at which there is an object of exactly that key.
 
