@@ -28,7 +28,7 @@ class PictureFile:
     Attributes:
         folder: ``images`` or ``stylized``.
         name: Below that folder.
-        sha256: Of its bytes; of an object as the record has it that names it.
+        sha256: Of its bytes; of an object as the record has it that names it, or, where none does, a text of its own.
         size_bytes: Their number, where it is known.
         path: Where it lies here, if it does.
         uri: Where it lies in S3, if it does and S3 may be asked.

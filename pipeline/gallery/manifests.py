@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from csci_utils.luigi.listing import look_many
 from csci_utils.s3 import ObjectInfo, S3Uri, each, list_objects
 from pipeline import settings
-from pipeline.folders import IMAGES, STYLIZED
-from pipeline.gallery.entries import Entry, Failure, Found, PictureFile, names_of
+from pipeline.folders import IMAGES, SAVED_MODELS, STYLIZED
+from pipeline.gallery.entries import NOT_AS_MADE, Entry, Failure, Found, PictureFile, names_of
+from pipeline.gallery.present import address_below, held_at
 from pipeline.many.manifest import Line, read_manifest
 from pipeline.many.shards import style_of_manifest
 from pipeline.results import Source, sources_in
 
 OUTDATED_HERE = "the result that lies here is out of date"
+ANOTHER_HERE = "another file of this name lies here"
 ANOTHER_IN_S3 = "S3 holds another result of this name"
 
 
@@ -49,7 +50,7 @@ def merged(here: Found, there: Found) -> Found:
         for entry in here.entries
         if (other := others.pop(entry.result.name, None)) is not None and other.result.sha256 != entry.result.sha256
     ]
-    held = look_many(S3Uri.parse(source.uri) for both in differing for entry in both for source in _sources(entry))
+    held = held_at(uri for both in differing for entry in both for uri, _ in _sources(entry))
     chosen = {entry.result.name: _of_two(entry, other, held) for entry, other in differing}
     return Found(
         entries=[chosen.get(entry.result.name, entry) for entry in here.entries] + list(others.values()),
@@ -58,23 +59,28 @@ def merged(here: Found, there: Found) -> Found:
 
 
 def _of_two(here: Entry, there: Entry, held: Mapping[S3Uri, ObjectInfo]) -> Entry:
-    if _is_current(there, held) and not _is_current(here, held):
-        return replace(there, notes=(*there.notes, OUTDATED_HERE))
+    is_as_made = NOT_AS_MADE not in here.notes
+    if _is_current(there, held) and not (is_as_made and _is_current(here, held)):
+        note = OUTDATED_HERE if is_as_made and _sources(here) else ANOTHER_HERE
+        return replace(there, notes=(*there.notes, note))
     return replace(here, notes=(*here.notes, ANOTHER_IN_S3))
 
 
 def _is_current(entry: Entry, held: Mapping[S3Uri, ObjectInfo]) -> bool:
     """Whether S3 still holds what a result was made from."""
     sources = _sources(entry)
-    now = [held.get(S3Uri.parse(source.uri)) for source in sources]
-    return bool(sources) and [info.etag if info else None for info in now] == [source.etag for source in sources]
+    return bool(sources) and all(uri in held and held[uri].etag == source.etag for uri, source in sources)
 
 
-def _sources(entry: Entry) -> list[Source]:
-    """What a result was made from; nothing if any of that lies below another S3 root than may be asked."""
-    sources = list(sources_in(entry.record).values())
-    root = settings.current().s3_root
-    return sources if all(source.uri.startswith(f"{root}/") for source in sources) else []
+def _sources(entry: Entry) -> list[tuple[S3Uri, Source]]:
+    """What a result was made from, and where that lies; nothing if any of it lies where nothing is fetched from."""
+    sources, known = sources_in(entry.record), []
+    for role, folder in (("image", IMAGES), ("model", SAVED_MODELS)):
+        uri = address_below(sources[role], folder) if role in sources else None
+        if uri is None:
+            return []
+        known.append((uri, sources[role]))
+    return known
 
 
 def _listed(root: S3Uri, folder: str) -> dict[str, ObjectInfo]:
@@ -118,15 +124,15 @@ def _seconds_of(line: Line) -> float | None:
 def _failures(lines: Sequence[tuple[str, Line]], made: Iterable[Entry], root: S3Uri) -> list[Failure]:
     """The pictures that failed, are as they were, and were not styled by a later run.
 
-    Of one that could not even be fetched nobody knows how it was: it is styled if there is a result of it.
+    Of one that could not even be fetched nobody knows how it was: it is styled if there is a result of what is there.
     """
     failed = [(style, line) for style, line in lines if "error" in line]
     pictures = _listed(root, IMAGES) if failed else {}
-    styled = {(entry.style, entry.image, etag) for entry in made for etag in (None, _etag_of_image(entry.record))}
+    styled = {(entry.style, entry.image, _etag_of_image(entry.record)) for entry in made}
     reasons = {
         (line["image"], style): line["error"]["sentence"]
         for style, line in failed
-        if _still_fails(line, pictures) and (style, line["image"], _etag_of_image(line)) not in styled
+        if _still_fails(line, pictures) and (style, line["image"], pictures[line["image"]].etag) not in styled
     }
     return [
         Failure(image=image, style=style, reason=reason.removeprefix(f"{root.joined(IMAGES)}/{image}: "))

@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from csci_utils.s3 import AccessRefusedError, S3Uri, delete, get, list_objects
+from csci_utils.io import record_path
+from csci_utils.s3 import AccessRefusedError, ObjectUnreadableError, S3Uri, delete, get, list_objects
 from pipeline import settings
 from pipeline.gallery.contents import PICTURE_CHANGED, REPLACED, gather
 from pipeline.gallery.entries import Entry, Failure, Found, PictureFile
-from pipeline.gallery.manifests import ANOTHER_IN_S3, OUTDATED_HERE, merged, published_entries
+from pipeline.gallery.manifests import ANOTHER_HERE, ANOTHER_IN_S3, OUTDATED_HERE, merged, published_entries
 from pipeline.gallery.thumbnails import Thumbs
 from pipeline.many import shard_run
 from tests.pipeline.conftest import encoded_picture
@@ -195,6 +196,41 @@ def test_seconds_that_are_none_are_not_told(styled, seconds):
 def test_without_manifests_there_is_nothing(bucket):
     with settings.use(settings.read_settings(dotenv=False)):
         assert published_entries() == Found()
+
+
+@pytest.mark.slow
+def test_a_failure_to_fetch_a_newer_picture_is_told_beside_the_result_of_the_older_one(styled, run, monkeypatch):
+    styled.put_image("luigi.jpg", seed=7)
+
+    def refuses(uri, *_args, **_options):
+        raise ObjectUnreadableError(f"{uri}: archived")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_run, "get", refuses)
+        assert run("many", "--images", "luigi.jpg", "-m", "mosaic", "--max-side", "16")[0] == 30
+    assert ("luigi.jpg", "mosaic") in found()[1]
+    assert run("many", "--images", "luigi.jpg", "-m", "mosaic", "--max-side", "16")[0] == 0
+    assert ("luigi.jpg", "mosaic") not in found()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoiled", "note"),
+    [("file", ANOTHER_HERE), ("record", ANOTHER_HERE), ("model", OUTDATED_HERE)],
+)
+def test_what_lies_here_gives_way_where_it_is_not_what_s3_holds_it_to_be(bucket, run, spoiled, note):
+    assert run("many", "--images", "luigi.jpg", "-m", "mosaic", "--here")[0] == 0
+    path = bucket.local / "stylized" / "mosaic" / "luigi.jpg"
+    if spoiled == "model":
+        bucket.put_model("mosaic.pth", seed=5)
+        assert run("many", "--images", "luigi.jpg", "-m", "mosaic")[0] == 0
+    else:
+        path.write_bytes(encoded_picture("x.jpg", seed=30, size=(50, 30)))
+    if spoiled == "record":
+        record_path(path).unlink()
+    assert run("gallery")[0] == 0
+    ((_, _, _, (cell,), _),) = data_in((bucket.local / "gallery" / "index.html").read_text())["rows"]
+    assert (cell[1][1:], cell[3], cell[11]) == ([32, 24], 0, [note])
 
 
 def test_what_lies_here_comes_before_what_s3_holds():
