@@ -7,6 +7,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
+
+with suppress(ImportError):  # where nobody tests with it, as on a machine that only trains
+    import hypothesis
+
+    hypothesis.settings.register_profile("patient", hypothesis.settings.default, deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts in the background so, and the programs under test would inherit it.

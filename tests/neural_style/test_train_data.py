@@ -343,7 +343,7 @@ def test_no_more_is_decoded_ahead_than_a_batch_and_two_for_each_thread(folder, m
     monkeypatch.setattr(train_data, "decode_rgb", count)
     loader = data.train_loader()
     next(loader)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while len(decoded) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
