@@ -270,6 +270,7 @@
     if (position !== current) open(position);
   });
   viewer.addEventListener("close", () => {
+    if (viewer.open) return; // it says so later, and another may be open by now
     remember("");
     focusOn(current);
   });
