@@ -44,10 +44,10 @@ class ObjectExistsError(S3Error, FileExistsError):
 
 
 class AccessRefusedError(S3Error, PermissionError):
-    """The store answered, and refused."""
+    """The store refused this; it may allow the same of another object."""
 
 
-class KeysRefusedError(AccessRefusedError):
+class KeysRefusedError(S3Error, PermissionError):
     """The store refuses whatever is asked with these keys, or by this machine's clock."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from csci_utils.luigi.listing import look_many
 from csci_utils.s3 import (
     AccessRefusedError,
-    KeysRefusedError,
     ObjectInfo,
     ObjectUnreadableError,
     S3Uri,
@@ -44,7 +43,5 @@ def address_below(source: Source, folder: str) -> S3Uri | None:
 def _head(uri: S3Uri) -> ObjectInfo | None:
     try:
         return head(uri)
-    except KeysRefusedError:
-        raise
     except (AccessRefusedError, ObjectUnreadableError):
         return None

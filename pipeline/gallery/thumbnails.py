@@ -15,7 +15,6 @@ from csci_utils.luigi.failure import describe_failure
 from csci_utils.s3 import (
     AccessRefusedError,
     DigestMismatchError,
-    KeysRefusedError,
     ObjectChangedError,
     ObjectMissingError,
     ObjectUnreadableError,
@@ -98,8 +97,6 @@ class Thumbs:
                 sha256 = get(picture.uri, path).sha256
             except ObjectMissingError:
                 return "it is not in S3 any more"
-            except KeysRefusedError:
-                raise
             except (AccessRefusedError, DigestMismatchError, ObjectChangedError, ObjectUnreadableError) as err:
                 return describe_failure(err).sentence.removeprefix(f"{picture.uri}: ")
             return self.find(sha256) or self._made_of(path, sha256)

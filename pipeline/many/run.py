@@ -200,21 +200,17 @@ def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> dict[P
     ]
     failed: dict[Path, Failure] = {}
     of_store: list[Failure] = []
-    of_s3: set[Path] = set()
 
     def bring(one: tuple[Shard, str, Line]) -> None:
         shard, image, _ = one
         path = _local(shard, image)
         if of_store:  # which will not answer the next one, either
             failed[path] = of_store[0]
-            of_s3.add(path)
             return
         try:
             _fetch(*one)
         except OSError as err:
             failed[path] = describe_failure(err)
-            if isinstance(err, S3Error):
-                of_s3.add(path)
             if isinstance(err, StoreTimeoutError | StoreUnreachableError | CredentialsMissingError | KeysRefusedError):
                 of_store.append(failed[path])
 
@@ -223,6 +219,7 @@ def _bring(manifests: Sequence[tuple[Shard, Manifest]], *, tell: Tell) -> dict[P
     for sentence in sentences[:MANY]:
         tell(f"error: {sentence}")
     if failed:
+        of_s3 = {ExitStatus.STORE, ExitStatus.INPUT_MISSING} & {failure.status for failure in failed.values()}
         made = "" if of_s3 else "; in S3 they are as they should be"
         tell(f"error: {count_of_results(len(failed))} could not be brought here{made}")
     if len(wanted) > len(failed):

@@ -24,7 +24,6 @@ from csci_utils.s3 import (
     AccessRefusedError,
     DigestMismatchError,
     FetchedObject,
-    KeysRefusedError,
     ObjectChangedError,
     ObjectMissingError,
     ObjectUnreadableError,
@@ -201,8 +200,6 @@ class _ShardRun:
             check_key(self._shard.result_uri(image))
             got = get(self._shard.image_uri(image), path, on_bytes=lambda num: self._tally.add(num_bytes=num))
             record, seconds = self._style(image, path, styled, got=got)
-        except KeysRefusedError:  # with which no other picture is to be had, either
-            raise
         except _FAULTS_OF_PICTURE as err:
             return image, self._failed(image, err, path=path, styled=styled, got=got, kind=OF_PICTURE)
         except _PASSING_FAULTS as err:

@@ -13,6 +13,7 @@ from csci_utils import s3
 from csci_utils.s3 import (
     AccessRefusedError,
     BucketMissingError,
+    KeysRefusedError,
     ObjectExistsError,
     ObjectInfo,
     ObjectMissingError,
@@ -336,9 +337,9 @@ def test_swift_refuses_a_wrong_secret_key(swift_store, monkeypatch, file, tmp_pa
     s3.put(file, uri)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     s3.forget_client()
-    with pytest.raises(AccessRefusedError, match="the secret key does not belong to the access key"):
+    with pytest.raises(KeysRefusedError, match="the secret key does not belong to the access key"):
         s3.get(uri, tmp_path / "copy")
-    with pytest.raises(AccessRefusedError, match="the secret key does not belong to the access key"):
+    with pytest.raises(KeysRefusedError, match="the secret key does not belong to the access key"):
         s3.put(file, uri)
     with pytest.raises(AccessRefusedError, match="wanted to look it up: the store refused"):
         s3.head(uri)

@@ -19,7 +19,15 @@ from botocore.credentials import RefreshableCredentials
 
 from csci_utils import s3
 from csci_utils.luigi.run import build
-from csci_utils.s3 import AccessRefusedError, CredentialsMissingError, S3Error, S3Limits, S3Uri, StoreTimeoutError
+from csci_utils.s3 import (
+    AccessRefusedError,
+    CredentialsMissingError,
+    KeysRefusedError,
+    S3Error,
+    S3Limits,
+    S3Uri,
+    StoreTimeoutError,
+)
 from tests.csci_utils.fake_store import refuse
 from tests.servers.gate import Gate, Key
 
@@ -420,7 +428,7 @@ def test_refused_keys_are_said_with_their_reason_and_not_shown(gate, monkeypatch
         "get": lambda: s3.get(URI, tmp_path / "back"),
         "put": lambda: s3.put(tmp_path / "here", URI),
     }
-    with pytest.raises(AccessRefusedError) as caught:
+    with pytest.raises(KeysRefusedError) as caught:
         calls[call]()
     assert f"the store refused the credentials ({why})" in str(caught.value)
     assert "marked" not in "".join(traceback.format_exception(caught.value))
@@ -436,7 +444,7 @@ def test_a_real_store_refuses_wrong_keys_and_takes_the_right_ones(swift_store, m
     s3.put(tmp_path / "here", uri)
     monkeypatch.setenv(name, "another")
     s3.forget_client()
-    with pytest.raises(AccessRefusedError, match=r"\(403 SignatureDoesNotMatch: the secret key does not bel"):
+    with pytest.raises(KeysRefusedError, match=r"\(403 SignatureDoesNotMatch: the secret key does not bel"):
         s3.head(uri)
 
 

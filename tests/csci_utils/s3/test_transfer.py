@@ -14,6 +14,7 @@ from csci_utils.s3 import (
     AccessRefusedError,
     BucketMissingError,
     DigestMismatchError,
+    KeysRefusedError,
     ObjectMissingError,
     S3Error,
     S3Limits,
@@ -322,7 +323,7 @@ def test_failures_that_do_not_pass_end_in_an_error(store, pauses, tmp_path):
 
 def test_a_refusal_is_not_tried_again(store, pauses, caplog, tmp_path):
     store.faults.append(refuse(403, "SignatureDoesNotMatch", "hunter2"))
-    with pytest.raises(AccessRefusedError, match="the secret key does not belong to the access key") as caught:
+    with pytest.raises(KeysRefusedError, match="the secret key does not belong to the access key") as caught:
         s3.get(URI, tmp_path / "copy")
     assert "hunter2" not in str(caught.value)
     assert len(store.requests) == 1
