@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -92,16 +91,11 @@ def _noting(write: Any, written: list[str]) -> Any:
     return note
 
 
-def main() -> None:
-    """Train as the command line says, and write what it came to, an error of ours included."""
-    folder, out, max_steps, kind = sys.argv[1:]
+def train_in_child(folder: Path, out: Path, max_steps: int, kind: str) -> None:
+    """Train, and write what it came to, an error of ours included."""
     model = DivergesInOne() if kind == "diverges" else None
     try:
-        result = train(Path(folder), max_steps=int(max_steps), model=model)
+        result = train(folder, max_steps=max_steps, model=model)
     except NeuralStyleError as err:
         result = {"error": type(err).__name__, "text": str(err)}
     torch.save(result, out)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.neural_style.children import children
+
 KILLED = -signal.SIGKILL
 _SILENCE_S = 60.0
-_IMPORTED_ONCE = ["torch._dynamo", "neural_style.train_style"]  # for all children; a first step wants torch._dynamo
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ def run_child(target: Callable[..., None], *arguments: Any, kill: Kill | None = 
     Returns:
         The exit status, and the last step that it told of before it ended or the kill was decided.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED_ONCE)
+    context = children()
     steps, childs_end = context.Pipe(duplex=False)
     child = context.Process(target=target, args=(*arguments, childs_end))
     child.start()

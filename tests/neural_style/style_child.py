@@ -1,11 +1,10 @@
 """Train a small style for some steps, alone or as one of two processes, and write the losses and weights down.
 
-`python -m tests.neural_style.style_child KIND OUT`; the place among others is the environment's, as torchrun sets it.
+The place among others is the environment's, as torchrun sets it.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +71,5 @@ def train(kind: str) -> dict[str, Any]:
     return {"losses": losses.seen, "weights": model.transformer.state_dict(), "momenta": torch.cat(momenta)}
 
 
-if __name__ == "__main__":
-    torch.save(train(sys.argv[1]), Path(sys.argv[2]))
+def train_in_child(kind: str, out: Path) -> None:
+    torch.save(train(kind), out)

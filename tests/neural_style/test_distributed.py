@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +18,8 @@ from neural_style.errors import DeviceError, LostProcessError, MeetingError, Plu
 from neural_style.train import DataModule, Model, Trainer
 from neural_style.train_config import config_for
 from neural_style.train_style import train_style
-from tests.conftest import REPO
 from tests.neural_style import distributed_child
+from tests.neural_style.children import run_at_once
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
@@ -43,22 +40,15 @@ def run_two(folder: Path, *, max_steps: int, kind: str = "plain", interface: str
         "WORLD_SIZE": "2",
     }
     outs = [folder.parent / f"{folder.name}-{max_steps}-{kind}-{rank}" for rank in range(2)]
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.neural_style.distributed_child", str(folder), str(out), str(max_steps), kind],
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=REPO,
-            stderr=subprocess.PIPE,
-            text=True,
+    calls = [
+        (
+            distributed_child.train_in_child,
+            (folder, out, max_steps, kind),
+            {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank, out in enumerate(outs)
     ]
-    try:
-        said = [child.communicate(timeout=120)[1] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [child.returncode for child in children] == [0, 0], said
+    assert run_at_once(calls) == [0, 0]
     return [torch.load(out, weights_only=True) for out in outs]
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from neural_style.drawn import draw_painting, draw_scene
 from neural_style.vgg import random_vgg16
 from neural_style.weights import load_weights
-from tests.conftest import REPO
+from tests.neural_style import style_child
+from tests.neural_style.children import run_at_once
 from tests.neural_style.comparing import assert_equal
 
 pytestmark = pytest.mark.slow
@@ -41,19 +42,8 @@ def test_two_processes_follow_one_that_has_the_whole_batch(kind, losses_apart, m
     """Each has half of every batch; the mean of their losses is the whole's, every part of it."""
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
     places = [{}] + [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.neural_style.style_child", kind, str(tmp_path / str(number))],
-            env={**os.environ, **place},
-            cwd=REPO,
-        )
-        for number, place in enumerate(places)
-    ]
-    try:
-        assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
-    finally:
-        for child in children:
-            child.kill()
+    calls = [(style_child.train_in_child, (kind, tmp_path / str(number)), place) for number, place in enumerate(places)]
+    assert run_at_once(calls) == [0, 0, 0]
     alone, *two = (torch.load(tmp_path / str(number), weights_only=True) for number in range(3))
     assert_equal(two[1]["weights"], two[0]["weights"])
     assert len(alone["losses"]) == 20
