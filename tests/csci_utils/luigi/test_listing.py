@@ -16,7 +16,7 @@ from csci_utils.luigi import listing
 from csci_utils.luigi.folder import S3FolderTarget
 from csci_utils.luigi.listing import BulkComplete, bulk_complete, exists_many, look_many
 from csci_utils.luigi.target import ExactKeyS3Target, SuffixPreservingLocalTarget
-from csci_utils.s3 import AccessRefusedError, BucketMissingError, ObjectInfo, S3Uri
+from csci_utils.s3 import AccessRefusedError, BucketMissingError, KeysRefusedError, ObjectInfo, S3Uri
 from csci_utils.s3.errors import UnsupportedError
 from tests.csci_utils.fake_store import refuse
 
@@ -174,6 +174,14 @@ def test_where_listing_is_refused_each_object_is_looked_at(counted, refusal):
     counted.held["bucket"] = numbered("images", range(0, 9, 2))
     counted.refusal = refusal
     assert look(counted, [*numbered("images", range(9)), *numbered("styles", range(9))]) == 1 + 18
+
+
+def test_where_the_keys_are_refused_nothing_else_is_looked_at(counted):
+    counted.held["bucket"] = numbered("images", range(9))
+    counted.refusal = KeysRefusedError("expired")
+    with pytest.raises(KeysRefusedError):
+        look(counted, numbered("images", range(9)))
+    assert counted.num_requests == 1
 
 
 def test_a_store_that_lists_in_no_order_is_believed_only_in_what_it_has(counted):

@@ -7,6 +7,7 @@ import pytest
 from csci_utils.s3 import (
     AccessRefusedError,
     DigestMismatchError,
+    KeysRefusedError,
     ObjectUnreadableError,
     S3Uri,
     StoreUnreachableError,
@@ -123,6 +124,15 @@ def test_a_picture_that_s3_does_not_give_has_a_reason(folder, bucket, monkeypatc
 
     monkeypatch.setattr(thumbnails, "get", refuses)
     assert made(folder, picture) == [str(error).removeprefix("{uri}: ")]
+
+
+def test_keys_that_are_refused_are_an_error(folder, bucket, monkeypatch):
+    def refuses(uri, _path):
+        raise KeysRefusedError(f"{uri}: expired")
+
+    monkeypatch.setattr(thumbnails, "get", refuses)
+    with pytest.raises(KeysRefusedError):
+        made(folder, in_s3("sea.png", b"", bucket))
 
 
 def test_a_store_that_does_not_answer_is_an_error(folder, bucket, monkeypatch):
