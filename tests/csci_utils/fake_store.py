@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import sys
 import threading
 import time
@@ -18,6 +19,22 @@ Fault = Callable[[Any], None]
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.num_accepted = self.num_ended = 0
+        self.changed = threading.Condition()
+
+    def process_request(self, *arguments: Any) -> None:
+        with self.changed:
+            self.num_accepted += 1
+        super().process_request(*arguments)
+
+    def process_request_thread(self, *arguments: Any) -> None:
+        super().process_request_thread(*arguments)
+        with self.changed:
+            self.num_ended += 1
+            self.changed.notify_all()
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of clients that hang up, as they do when they are interrupted."""
@@ -65,6 +82,16 @@ class FakeStore:
     def at(self, request: str, *faults: Fault) -> None:
         """Make faults at the requests whose line of `requests` ends like this, as in "GET /bucket/key 10-19"."""
         self._at.setdefault(request, deque()).extend(faults)
+
+    def wait_until_left(self) -> None:
+        """Wait until all who were connected are gone, as killed processes are, and what they had sent is dealt with."""
+        server = self._server
+        with server.changed:
+            before = server.num_accepted
+        socket.create_connection(server.server_address).close()  # the last of the queue
+        with server.changed:
+            all_left = server.changed.wait_for(lambda: before < server.num_accepted == server.num_ended, timeout=30)
+        assert all_left, "somebody is still connected"
 
     def __enter__(self) -> FakeStore:
         self._thread.start()

@@ -436,6 +436,7 @@ def killed(empty, file, journal):
     args = [sys.executable, "-c", KILLED, str(file), str(journal)]
     done = subprocess.run(args, cwd=repo, timeout=60, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
+    empty.wait_until_left()
     assert list(empty.parts) == ["upload-1"]
     assert len(notes(journal)) == 1
     return empty
