@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from typing import Any
+
+import torch
 
 _IMPORTED_ONCE = ["torch._dynamo", "neural_style.train_style"]  # a first step wants torch._dynamo
 _PATIENCE_S = 120.0
@@ -25,8 +28,11 @@ def run_at_once(calls: Sequence[tuple[Callable[..., None], tuple[Any, ...], Mapp
     Returns:
         The exit status of each; None of one that is still not at its end. What they say goes to the test's own stderr.
     """
-    context = children()
-    processes = [context.Process(target=_call, args=call) for call in calls]
+    context, environment = children(), dict(os.environ)
+    processes = [
+        context.Process(target=_call, args=(target, arguments, {**environment, **variables}))
+        for target, arguments, variables in calls
+    ]
     try:
         for process in processes:
             process.start()
@@ -41,5 +47,11 @@ def run_at_once(calls: Sequence[tuple[Callable[..., None], tuple[Any, ...], Mapp
 
 
 def _call(target: Callable[..., None], arguments: tuple[Any, ...], environment: Mapping[str, str]) -> None:
+    """Be like a program of its own: with its environment and random numbers, and an end at which it says goodbye."""
+    os.environ.clear()
     os.environ.update(environment)
-    target(*arguments)
+    torch.seed()  # else all would go on from where the server of forks is
+    try:
+        target(*arguments)
+    finally:
+        atexit._run_exitfuncs()  # which a fork of this server leaves out before Python 3.13
