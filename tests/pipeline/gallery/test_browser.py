@@ -294,9 +294,12 @@ def test_what_is_opened_as_soon_as_another_is_closed_keeps_its_address(browser, 
     with opened(browser, small) as seen:
         open_first(seen.page)
         tiles = "document.querySelectorAll('button.tile')"
-        seen.page.evaluate(f"document.getElementById('close').click(); {tiles}[1].click()")
+        closed = "new Promise(done => document.getElementById('viewer').addEventListener('close', done))"
+        seen.page.evaluate(
+            f"async () => {{ const closed = {closed}; document.getElementById('close').click(); {tiles}[1].click();"
+            " await closed; }"
+        )
         is_shown(seen.page, "holiday/sea.pngin mosaic")
-        seen.page.wait_for_timeout(200)  # the dialog has said meanwhile that it was closed
         expect(seen.page).to_have_url(f"{small}#mosaic%2Fholiday%2Fsea.png")
 
 
@@ -306,9 +309,12 @@ def test_hostile_names_are_shown_and_do_nothing(browser, hostile):
         assert sorted(page.locator("#rows h3 bdi").all_text_contents()) == sorted(HOSTILE)
         assert page.locator("script").count() == 2
         assert page.locator("#failed li").text_content().startswith("broken <u>.png in mosaic: ")
+        opened_names = []
         for number in range(len(HOSTILE)):
             page.locator("button.tile").nth(number).click()
+            expect(page.locator("#position")).to_have_text(f"{number + 1} of {len(HOSTILE)}")
             name = page.locator("#viewer-title bdi").first.text_content()
+            opened_names.append(name)
             links = page.locator("#links a").evaluate_all("links => links.map(link => link.href)")
             paths = [Path(unquote(urlsplit(link).path)) for link in links]
             assert [path.name for path in paths] == [name, name]
@@ -317,12 +323,14 @@ def test_hostile_names_are_shown_and_do_nothing(browser, hostile):
             assert page.locator("#facts, #viewer-title").locator("i, img, script, u").count() == 0
             assert f'["{name}"]' in page.locator("#facts").text_content().replace('\\"', '"').replace("\\\\", "\\")
             page.keyboard.press("Escape")
+        assert sorted(opened_names) == sorted(HOSTILE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_there_is_nothing_in_the_way_of_anybody(browser, small, scheme, size):
     with opened(browser, small, size=size, color_scheme=scheme) as seen:
+        pictures_are_there(seen.page, 3 + 4)
         assert violations(seen.page) == []
         open_first(seen.page)
         assert violations(seen.page) == []
@@ -337,6 +345,7 @@ def violations(page) -> list[str]:
 def test_nothing_is_wider_than_a_phone(browser, hostile, small):
     for address in (hostile.as_uri(), small):
         with opened(browser, address, size=PHONE, is_mobile=True, has_touch=True) as seen:
+            seen.page.locator("button.tile").first.wait_for()
             assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
             seen.page.locator("button.tile").first.click()
             assert seen.page.locator("#viewer").evaluate("dialog => dialog.scrollWidth") == PHONE[0]
@@ -414,6 +423,7 @@ def test_a_published_page_works_as_it_lies_in_s3(browser, bucket, run, moto_endp
     with opened(browser, address) as seen:
         pictures_are_there(seen.page, 2)
         seen.page.locator("button.tile").click()
+        expect(seen.page.locator("#links a")).to_have_count(2)
         links = seen.page.locator("#links a").evaluate_all("links => links.map(link => link.href)")
         answers = [seen.page.context.request.get(link) for link in links]
         assert [(answer.status, answer.headers["content-type"]) for answer in answers] == [(200, "image/jpeg")] * 2
