@@ -17,6 +17,7 @@ import pytest
 from csci_utils.deps import probe
 from csci_utils.deps.facts import normal_name
 from csci_utils.deps.interpreter import ask
+from tests.conftest import REPO
 from tests.csci_utils.deps.making import BASE_PYTHON, make_dist, make_venv
 
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
@@ -34,9 +35,18 @@ def test_the_program_is_plain_enough_for_an_old_interpreter():
     assert b"from __future__ import annotations" not in text
 
 
+@pytest.fixture
+def path_of_a_start(monkeypatch):
+    """Have the path of an interpreter that begins here: setuptools adds its own copies of libraries when imported."""
+    code = "import json, sys; print(json.dumps(sys.path))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
+    monkeypatch.setattr(sys, "path", [each or os.fspath(REPO) for each in json.loads(done.stdout)])
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("path_of_a_start")
 def test_it_finds_what_importlib_metadata_finds():
-    prefix = Path(sys.prefix).resolve()  # pytest puts more on the path: the checkout, where it was started
+    prefix = Path(sys.prefix).resolve()  # the checkout lies on the path, too
     path = [folder for folder in sys.path if Path(folder).resolve().is_relative_to(prefix)]
     expected = {
         (normal_name(each.name), each.version, tuple(sorted(each.requires or ())))
@@ -60,6 +70,7 @@ def is_there(module):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("path_of_a_start")
 def test_modules_are_those_that_importlib_metadata_maps():
     named = {
         each["name"]: set(each["modules"] or ()) for each in ask(Path(sys.executable), modules=True)["distributions"]
