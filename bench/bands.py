@@ -43,9 +43,10 @@ def run(*, rounds: int, size_px: tuple[int, int] = SIZE_PX) -> Iterator[Section]
             _command(folder, PEER, ["eager"]),
             _command(folder, AUTO, auto),
         ]
-        _prepare(folder, _SMALL_PX)
+        make_inputs(folder, channels=CHANNELS, sides=())
+        _draw(folder, _SMALL_PX)
         interleaved(commands[-1:], rounds=1, discarded=0)  # converts the model
-        _prepare(folder, size_px)
+        _draw(folder, size_px)
         samples = interleaved(commands, rounds=rounds, discarded=0)
         outputs = {name: _output(folder, name) for name in samples}
         levels = {name: difference(outputs[name], outputs[PEER]).largest for name in (OURS, AUTO)}
@@ -92,7 +93,8 @@ def run_large(*, sizes_px: Sequence[tuple[int, int]] = LARGE_PX) -> Iterator[Sec
     for size_px in sizes_px:
         with tempfile.TemporaryDirectory(prefix="bench-bands-") as name:
             folder = Path(name)
-            _prepare(folder, size_px)
+            make_inputs(folder, channels=CHANNELS, sides=())
+            _draw(folder, size_px)
             command = _command(folder, OURS, ["ours", *_GIVEN])
             (sample,) = interleaved([command], rounds=1, discarded=0)[OURS]
         samples.append(sample)
@@ -137,8 +139,7 @@ def large_row(size_px: tuple[int, int], sample: Sample) -> list[str]:
     ]
 
 
-def _prepare(folder: Path, size_px: tuple[int, int]) -> None:
-    make_inputs(folder, channels=CHANNELS, sides=())
+def _draw(folder: Path, size_px: tuple[int, int]) -> None:
     draw_in_bands(_picture(folder), width=size_px[0], height=size_px[1])
 
 

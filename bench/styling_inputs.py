@@ -46,7 +46,7 @@ class StylingInputs:
 
 
 def make_inputs(folder: Path, *, channels: int, sides: tuple[int, ...], many: int = 0) -> StylingInputs:
-    """Write the inputs; ``many`` pictures of the first side."""
+    """Write the inputs; ``many`` pictures of the first side. Without sides, weights alone."""
     args = [sys.executable, "-m", "bench.styling_inputs_program", str(folder), "--channels", str(channels)]
     args += ["--sides", *map(str, sides), "--many", str(many)]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PIPELINE_"))}

@@ -23,7 +23,7 @@ _TRIED_PX = 256
 
 
 def main() -> None:
-    """Write weights, graph, scenes and what plain torch makes of them."""
+    """Write weights, and, if there are sides, the graph, scenes and what plain torch makes of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--channels", type=int, default=32)
@@ -39,7 +39,8 @@ def main() -> None:
             np.save(inputs.picture(side_px), scene)
             answer = styled(as_input(scene), net.state_dict())
             np.save(inputs.answer(side_px), answer[0].permute(1, 2, 0).numpy())
-    export(net, inputs.graph)
+    if options.sides:
+        export(net, inputs.graph)
     if options.many:
         side_px = options.sides[0]
         drawn = [draw_scene(number, width_px=side_px, height_px=side_px) for number in range(1, 1 + options.many)]
