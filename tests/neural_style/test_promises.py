@@ -39,7 +39,7 @@ ENGINES = (
 )
 SMALL_SIZES_HW = ((1, 1), (1, 2), (2, 1), (1, 9), (3, 5), (7, 64), (8, 8), (13, 12), (61, 67), (256, 257), (333, 501))
 LARGE_HW = (2000, 3000)
-LARGE_IN_EACH_RUN = ("mosaic_nc8", "candy_nc8")
+LARGE_IN_EACH_RUN = ("mosaic_nc8",)
 """Of the others so large a picture takes minutes: they meet it in `make soak`, and one of half its sides each time."""
 
 TINY_PX = 100
