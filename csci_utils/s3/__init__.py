@@ -14,6 +14,7 @@ from csci_utils.s3.client import (
     use_limits,
 )
 from csci_utils.s3.errors import (
+    FAULTS_OF_ONE_OBJECT,
     AccessRefusedError,
     BucketMissingError,
     CredentialsMissingError,
@@ -39,6 +40,7 @@ from csci_utils.s3.upload import put
 from csci_utils.s3.uri import S3Uri
 
 __all__ = [
+    "FAULTS_OF_ONE_OBJECT",
     "ADDRESSING_STYLES",
     "AccessRefusedError",
     "BucketMissingError",

@@ -87,6 +87,16 @@ class UnsupportedError(S3Error):
     """The store does not know what was asked of it."""
 
 
+FAULTS_OF_ONE_OBJECT = (
+    ObjectMissingError,
+    ObjectChangedError,
+    ObjectUnreadableError,
+    DigestMismatchError,
+    AccessRefusedError,
+)
+"""Why one object could not be had, where others may be."""
+
+
 class _Border(NamedTuple):
     """What one foreign error becomes; its braces name facts that `translate` fills in."""
 
@@ -324,11 +334,12 @@ def _answer(response: dict[str, Any], facts: dict[str, str], *, action: str) -> 
     facts["code"] = code if code == str(status) or not status else f"{status} {code}"
     facts["region"] = f", {region}" if region else ""
     facts["detail"] = without_logins(str(response["Error"].get("Message") or "no reason given"))
+    reads = action.startswith(("read ", "look "))
     if action.startswith("write ") and code in _OF_WRITES:
         return _OF_WRITES[code]
-    if action.startswith(("read ", "look ")) and code in _OF_READS:
+    if reads and code in _OF_READS:
         return _OF_READS[code]
-    if action.startswith(("read ", "look ")) and code.startswith("KMS."):
+    if reads and code.startswith("KMS."):
         return _KEY_UNUSABLE
     if code in _BY_CODE:
         return _BY_CODE[code]

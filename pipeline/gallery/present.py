@@ -16,6 +16,8 @@ from csci_utils.s3 import (
 from pipeline import settings
 from pipeline.results import Source
 
+_UNTOLD = (AccessRefusedError, ObjectUnreadableError)
+
 
 def held_at(uris: Iterable[S3Uri]) -> dict[S3Uri, ObjectInfo]:
     """Tell what lies at those of the addresses at which something lies; nothing of those that S3 tells nothing of.
@@ -26,7 +28,7 @@ def held_at(uris: Iterable[S3Uri]) -> dict[S3Uri, ObjectInfo]:
     wanted = list(dict.fromkeys(uris))
     try:
         return look_many(wanted)
-    except (AccessRefusedError, ObjectUnreadableError):
+    except _UNTOLD:
         return {uri: info for uri, info in zip(wanted, each(wanted, _head), strict=True) if info is not None}
 
 
@@ -43,5 +45,5 @@ def address_below(source: Source, folder: str) -> S3Uri | None:
 def _head(uri: S3Uri) -> ObjectInfo | None:
     try:
         return head(uri)
-    except (AccessRefusedError, ObjectUnreadableError):
+    except _UNTOLD:
         return None

@@ -13,11 +13,8 @@ from pathlib import Path
 from csci_utils.io import atomic_path, scratch_folder
 from csci_utils.luigi.failure import describe_failure
 from csci_utils.s3 import (
-    AccessRefusedError,
-    DigestMismatchError,
-    ObjectChangedError,
+    FAULTS_OF_ONE_OBJECT,
     ObjectMissingError,
-    ObjectUnreadableError,
     each,
     get,
     limits,
@@ -97,7 +94,7 @@ class Thumbs:
                 sha256 = get(picture.uri, path).sha256
             except ObjectMissingError:
                 return "it is not in S3 any more"
-            except (AccessRefusedError, DigestMismatchError, ObjectChangedError, ObjectUnreadableError) as err:
+            except FAULTS_OF_ONE_OBJECT as err:
                 return describe_failure(err).sentence.removeprefix(f"{picture.uri}: ")
             return self.find(sha256) or self._made_of(path, sha256)
 

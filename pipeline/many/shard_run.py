@@ -21,12 +21,8 @@ from csci_utils.copies import fetch
 from csci_utils.io import atomic_path, record_path, scratch_folder, scratch_path, write_record
 from csci_utils.lock import locked
 from csci_utils.s3 import (
-    AccessRefusedError,
-    DigestMismatchError,
+    FAULTS_OF_ONE_OBJECT,
     FetchedObject,
-    ObjectChangedError,
-    ObjectMissingError,
-    ObjectUnreadableError,
     check_stopped,
     each,
     get,
@@ -65,15 +61,8 @@ AT_ONCE_ON_DEVICE = 4
 """Pictures at once where a device styles them: the others are decoded and encoded meanwhile."""
 
 _FAULTS_OF_PICTURE = (PictureError, BadNameError)
-_FAULTS_OF_FETCHING = (
-    ObjectMissingError,
-    ObjectChangedError,
-    ObjectUnreadableError,
-    DigestMismatchError,
-    AccessRefusedError,
-)
 # An output error that the system has no number for is of one result: it cannot be encoded, or not be read back.
-_PASSING_FAULTS = (*_FAULTS_OF_FETCHING, EngineError, DeviceMemoryError, MemoryError, OutputError)
+_PASSING_FAULTS = (*FAULTS_OF_ONE_OBJECT, EngineError, DeviceMemoryError, MemoryError, OutputError)
 
 logger = logging.getLogger(__name__)
 
