@@ -42,9 +42,11 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
         before_again: called in the main thread before the signal comes again, to set its handler anew, say.
 
     A `KeyboardInterrupt` with an attribute ``signum`` came from that signal, any other from SIGINT. What
-    `pending_interrupt` says is of this block.
+    `pending_interrupt` says is of this block. Nor does a signal come again after the block, where it was not meant; so
+    the handlers are to be set around it.
     """
     global _pending
+    again: list[threading.Timer] = []
 
     def take(unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -55,6 +57,7 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
         # Later: here its handler would raise into nothing once more.
         timer = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signum))
         timer.daemon = True
+        again.append(timer)
         timer.start()
 
     before, sys.unraisablehook = sys.unraisablehook, take
@@ -62,5 +65,10 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
     try:
         yield
     finally:
-        sys.unraisablehook = before
-        _pending = outer
+        try:
+            for timer in again:
+                timer.cancel()
+                timer.join()  # one that is sending its signal does so while the handlers are there
+        finally:
+            sys.unraisablehook = before
+            _pending = outer

@@ -35,7 +35,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     """
     open_closed_streams()
     try:
-        with lasting_interrupts(), _signals_raise():
+        with _signals_raise(), lasting_interrupts():
             return _called(argv)
     except click.ClickException as err:
         return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)

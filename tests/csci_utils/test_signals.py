@@ -27,15 +27,17 @@ signal.signal(signal.SIGTERM, stop)
 try:
     with lasting_interrupts() if sys.argv[2] == "kept" else nullcontext():
         Object()
-        time.sleep(2)
+        if sys.argv[3] == "stays":
+            time.sleep(2)
         print("went on")
+    time.sleep(0.1)
 except KeyboardInterrupt as err:
     print(type(err).__name__)
 """
 
 
-def interrupted(signal_name: str, how: str) -> tuple[str, str]:
-    command = [sys.executable, "-c", PROGRAM, signal_name, how]
+def interrupted(signal_name: str, how: str, *, meanwhile: str = "stays") -> tuple[str, str]:
+    command = [sys.executable, "-c", PROGRAM, signal_name, how, meanwhile]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return done.stdout.strip(), done.stderr
 
@@ -43,6 +45,11 @@ def interrupted(signal_name: str, how: str) -> tuple[str, str]:
 @pytest.mark.parametrize(("signal_name", "raised"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "Stopped")])
 def test_an_interrupt_that_came_in_a_destructor_comes_again(signal_name, raised):
     assert interrupted(signal_name, "kept") == (raised, "")
+
+
+@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
+def test_it_does_not_come_again_after_the_block(signal_name):
+    assert interrupted(signal_name, "kept", meanwhile="leaves") == ("went on", "")
 
 
 @pytest.mark.slow

@@ -422,34 +422,58 @@ def test_a_defect_of_ours_is_status_40_and_keeps_its_traceback(bucket, run, monk
     assert "defect" in err[-1]
 
 
+SENDS_ITSELF_A_SIGNAL = """
+import os, sys
+from pipeline.cli import main
+
+def signal():
+    os.kill(os.getpid(), number)
+
+number, program = int(sys.argv.pop(1)), sys.argv.pop(1)
+exec(program)
+main()
+"""
+WHEN_A_PICTURE_IS_STYLED = """
+from neural_style.stylize import Stylizer
+style_file = Stylizer.style_file
+
+def interrupted(self, content, output, **options):
+    style_file(self, content, output, **options)
+    assert os.path.isfile(output)
+    signal()
+
+Stylizer.style_file = interrupted
+"""
+WHILE_A_CLASS_IS_MADE = """
+import pipeline.style
+
+class Interrupts:
+    def __set_name__(self, owner, name):
+        signal()
+
+pipeline.style.plan = lambda tasks: type("Made", (), {"parameter": Interrupts()})
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"])
-def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(bucket, run, monkeypatch, number, status):
-    from neural_style.stylize import Stylizer
-
-    style_file = Stylizer.style_file
-
-    def interrupted(self, content, output, **options):
-        style_file(self, content, output, **options)
-        os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Stylizer, "style_file", interrupted)
-    assert run("-i", "luigi.jpg", "-m", "mosaic")[:2] == (status, [])
-    assert not [file for file in bucket.files() if file.startswith("stylized")]
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"])
-@pytest.mark.usefixtures("bucket")
-def test_a_signal_while_a_class_is_made_is_no_defect(run, monkeypatch, number, status):
-    import pipeline.style
-
-    class Interrupts:
-        def __set_name__(self, owner, name):
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(pipeline.style, "plan", lambda tasks: type("Made", (), {"parameter": Interrupts()}))
-    status_seen, out, err = run("-i", "luigi.jpg", "-m", "mosaic")
-    assert (status_seen, out, len(err)) == (status, [], 1)
+@pytest.mark.parametrize("when", [WHEN_A_PICTURE_IS_STYLED, WHILE_A_CLASS_IS_MADE], ids=["styled", "class"])
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+    ids=["term", "int"],
+)
+def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(converted, number, status, said, when):
+    """In a process of its own: one that did not heed the signal would end the tests."""
+    done = subprocess.run(
+        [sys.executable, "-c", SENDS_ITSELF_A_SIGNAL, str(int(number)), when, "-i", "luigi.jpg", "-m", "mosaic"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.strip() == f"style-pipeline: error: {said}; nothing half-made was left"
+    assert not [file for file in converted.files() if file.startswith("stylized")]
 
 
 @pytest.mark.slow
