@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,6 +41,20 @@ REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / "shared" / "real"
 
 
+gc.disable()  # until all tests are found: what is made of modules and tests stays
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, among what is made from now on."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let extension modules, which count what is left of theirs at the end, find it collected."""
+    gc.unfreeze()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests marked soak at their full counts")
 
@@ -61,6 +77,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if on_swift or {"swift", "swift_store"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(report: Any) -> None:
+    """Tell how a worker of pytest-xdist ended that is gone: what it told itself is far above."""
+    program = report.node.gateway._io.popen
+    try:
+        status = program.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        status = "still running"
+    report.longrepr = f"{report.longrepr}; its exit status: {status}"
 
 
 @pytest.fixture(autouse=True)
