@@ -329,7 +329,7 @@ def test_no_handle_stays_open(folder):
         epoch_of(data, epoch)
         next(data.train_loader())
     data.teardown()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_no_more_is_decoded_ahead_than_a_batch_and_two_for_each_thread(folder, monkeypatch):

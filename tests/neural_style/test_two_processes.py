@@ -22,6 +22,7 @@ from neural_style.weights import load_weights
 from tests.neural_style import style_child
 from tests.neural_style.children import run_at_once
 from tests.neural_style.comparing import assert_equal
+from tests.processes import children_of
 
 pytestmark = pytest.mark.slow
 
@@ -134,10 +135,6 @@ def test_the_command_of_two_processes_learns_what_that_of_one_does(kind, inputs,
 
 
 IN_A_FOLDER_OF_ITS_OWN = 'mkdir -p "$RANK" && cd "$RANK" && exec "$@"'
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def files_below(folder: Path) -> set[str]:

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
+from tests.processes import children_of, wait_until_gone
 from tests.servers.swift import PYTHON, REPO, SwiftMissingError, swift_server
 
 HOLDER = """
@@ -21,24 +20,6 @@ with swift_server() as swift:
     print(json.dumps([swift.url, swift.pid]), flush=True)
     signal.pause()
 """
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    end = time.monotonic() + 10
-    while any(map(is_running, pids)):
-        assert time.monotonic() < end, f"of {pids} some are still running"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -57,7 +38,7 @@ def test_swift_answers_and_leaves_nothing(folder):
         assert [path.name.partition("-")[0] for path in folder.iterdir()] == ["swift"]
         with urllib.request.urlopen(f"{swift.url}/healthcheck") as answer:
             assert answer.read() == b"OK"
-    wait_until_gone([swift.pid, *servers])
+    wait_until_gone(swift.pid, *servers)
     assert list(folder.iterdir()) == []
 
 
@@ -70,7 +51,7 @@ def test_swift_ends_with_the_process_that_uses_it(folder, sent):
         url, pid = json.loads(holder.stdout.readline())
         servers = children_of(pid)
         holder.send_signal(sent)
-    wait_until_gone([pid, *servers])
+    wait_until_gone(pid, *servers)
     assert list(folder.iterdir()) == []
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url)
@@ -81,7 +62,7 @@ def test_servers_end_with_what_holds_them_together(folder):
     with swift_server() as swift:
         servers = children_of(swift.pid)
         os.kill(swift.pid, signal.SIGKILL)
-        wait_until_gone(servers)
+        wait_until_gone(*servers)
         assert len(servers) == 4
 
 
@@ -90,7 +71,7 @@ def test_a_server_that_dies_takes_the_others_along(folder, capfd):
     with swift_server() as swift:
         servers = children_of(swift.pid)
         os.kill(servers[2], signal.SIGKILL)
-        wait_until_gone([swift.pid, *servers])
+        wait_until_gone(swift.pid, *servers)
     assert "Swift did not stay up: its object server ended with -9" in capfd.readouterr().err
     assert list(folder.iterdir()) == []
 

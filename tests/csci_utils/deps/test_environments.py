@@ -21,6 +21,7 @@ from csci_utils.deps.project import find_project, read_project
 from tests.conftest import REPO
 from tests.csci_utils.deps.conftest import site_of
 from tests.csci_utils.deps.making import BASE_PYTHON, PROJECTS, PUBLIC, make_conda, make_dist, make_program, make_venv
+from tests.processes import is_running
 
 
 @pytest.fixture
@@ -219,12 +220,6 @@ def hanging(tmp_path):
     return make_program(tmp_path / "hangs", f"echo $$ > {pid}.$$; mv {pid}.$$ {pid}; exec sleep 60")
 
 
-def is_gone(pid_file):
-    """Whether the process has ended; whoever started it may not have asked for its status yet."""
-    stat = Path(f"/proc/{int(pid_file.read_text())}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
 def wait_for(happened):
     deadline = time.monotonic() + 20
     while not happened():
@@ -251,7 +246,7 @@ def test_an_interrupt_waits_for_no_interpreter(tmp_path, hanging, is_late):
         read_environments([place_of(str(hanging))] * 10)
     assert time.monotonic() - start < 25
     thread.join()
-    assert is_gone(tmp_path / "pid")
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 def test_who_cannot_be_read_does_not_wait_for_the_others(tmp_path, hanging):
@@ -271,7 +266,7 @@ def test_no_interpreter_outlives_the_command(tmp_path, hanging, number):
     wait_for((tmp_path / "pid").exists)
     process.send_signal(number)
     assert process.wait(10) == 128 + number
-    assert is_gone(tmp_path / "pid")
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 def test_two_metadata_folders_of_one_name_are_a_problem_of_both(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from csci_utils.deps import interpreter
 from csci_utils.deps.errors import InterpreterError
 from csci_utils.deps.interpreter import ask
 from tests.csci_utils.deps.making import BASE_PYTHON, make_program
+from tests.processes import wait_until_gone
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,7 @@ def test_an_interpreter_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     with pytest.raises(InterpreterError, match=r"wanted an answer in 0.5 s, found none"):
         ask(program, timeout_s=0.5)
     assert time.monotonic() - start < 25
-    child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
-        assert time.monotonic() < deadline, "what it started is still there"
-        time.sleep(0.01)
+    wait_until_gone(int((tmp_path / "child").read_text()))
 
 
 @pytest.mark.slow

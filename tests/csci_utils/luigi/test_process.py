@@ -15,6 +15,7 @@ from csci_utils.luigi import process
 from csci_utils.luigi.process import ForkedTask
 from csci_utils.signals import lasting_interrupts
 from tests.csci_utils.fake_store import wait_until
+from tests.processes import is_running, wait_until_gone
 
 pytestmark = pytest.mark.slow
 
@@ -81,13 +82,6 @@ def pids(folder: Path) -> list[int]:
     return [int(text) for text in (path.read_text() for path in folder.iterdir()) if text]
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
@@ -97,7 +91,7 @@ def test_tasks_end_with_their_parent_and_publish_nothing(running, signum):
     program, folder, children = running
     program.send_signal(signum)
     program.wait(20)
-    wait_until(lambda: not any(map(alive, children)), timeout_s=15)
+    wait_until_gone(*children)
     assert os.listdir(folder) == []
     assert "Traceback" not in program.stderr.read()
 
@@ -110,7 +104,7 @@ def test_tasks_end_with_their_parent_and_publish_nothing(running, signum):
 def test_a_task_that_is_told_to_end_publishes_nothing_and_the_other_goes_on(running, signum, num_left):
     program, folder, children = running
     os.kill(children[0], signum)
-    wait_until(lambda: not alive(children[0]), timeout_s=15)
+    wait_until_gone(children[0])
     assert len(os.listdir(folder)) == num_left
     sweep(folder)
     out, err = program.communicate(timeout=60)
@@ -170,7 +164,7 @@ def test_ctrl_c_prints_no_traceback_of_the_tasks(running, request):
     assert "ContextManagedTaskProcess" not in err
     assert err.count("Traceback") <= 1, err  # the program's own
     assert "ignored" not in err, err
-    assert not any(map(alive, children))
+    assert not any(map(is_running, children))
     if request.node.callspec.params["running"] == "luigi":
         sweep(folder)  # luigi by itself sends its SIGTERM at once, which may be faster than the SIGINT
     assert os.listdir(folder) == []
@@ -262,7 +256,7 @@ def test_a_watched_process_ends(work):
     if "kill" not in work:
         time.sleep(0.2)
         program.kill()
-    wait_until(lambda: not alive(child), timeout_s=15)
+    wait_until_gone(child)
     program.kill()
     program.communicate()
 
@@ -278,7 +272,7 @@ def test_a_task_that_swallows_its_interruption_is_ended_all_the_same():
     child = int(program.stdout.readline())
     time.sleep(0.2)
     os.kill(child, signal.SIGINT)
-    wait_until(lambda: not alive(child), timeout_s=20)
+    wait_until_gone(child)
     program.kill()
     program.communicate()
 
@@ -358,9 +352,10 @@ def test_a_task_that_is_stuck_in_native_code_is_ended(tmp_path, call, signum, ho
             time.sleep(0.3)
             program.send_signal(signum)
         program.wait(60)
-        wait_until(lambda: not any(map(alive, children)), timeout_s=30)
+        wait_until_gone(*children, within_s=30)
     finally:
-        for pid in (*filter(alive, children), program.pid):
+        program.kill()  # nothing, where it has been waited for: its number may be another's
+        program.wait()
+        for pid in filter(is_running, children):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        program.wait()
