@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from typing import Any
@@ -44,6 +45,20 @@ def run_at_once(calls: Sequence[tuple[Callable[..., None], tuple[Any, ...], Mapp
             if process.pid is not None:
                 process.kill()
                 process.join()
+
+
+def free_port() -> int:
+    """A port of this machine at which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def said_by_torchrun(*, interface: str = "lo") -> list[dict[str, str]]:
+    """The variables of the environment from which each of two processes of this machine knows the other."""
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": interface}
+    return [{**common, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
 
 
 def _call(target: Callable[..., None], arguments: tuple[Any, ...], environment: Mapping[str, str]) -> None:

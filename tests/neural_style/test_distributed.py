@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,34 +18,17 @@ from neural_style.train import DataModule, Model, Trainer
 from neural_style.train_config import config_for
 from neural_style.train_style import train_style
 from tests.neural_style import distributed_child
-from tests.neural_style.children import run_at_once
+from tests.neural_style.children import run_at_once, said_by_torchrun
 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def run_two(folder: Path, *, max_steps: int, kind: str = "plain", interface: str = "lo") -> list[dict[str, Any]]:
     """Start two processes as torchrun would, and return what each came to."""
-    common = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "GLOO_SOCKET_IFNAME": interface,
-        "WORLD_SIZE": "2",
-    }
     outs = [folder.parent / f"{folder.name}-{max_steps}-{kind}-{rank}" for rank in range(2)]
     calls = [
-        (
-            distributed_child.train_in_child,
-            (folder, out, max_steps, kind),
-            {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank, out in enumerate(outs)
+        (distributed_child.train_in_child, (folder, out, max_steps, kind), place)
+        for out, place in zip(outs, said_by_torchrun(interface=interface), strict=True)
     ]
     assert run_at_once(calls) == [0, 0]
     return [torch.load(out, weights_only=True) for out in outs]
@@ -198,8 +180,7 @@ def test_only_what_says_that_a_process_is_gone_is_taken_for_that() -> None:
 
 def torchrun_says(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     """Be process 0 of 2 on this machine."""
-    common = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    for name, value in {**common, "MASTER_PORT": str(free_port()), **variables}.items():
+    for name, value in {**said_by_torchrun()[0], **variables}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,17 +19,11 @@ from neural_style.drawn import draw_painting, draw_scene
 from neural_style.vgg import random_vgg16
 from neural_style.weights import load_weights
 from tests.neural_style import style_child
-from tests.neural_style.children import run_at_once
+from tests.neural_style.children import free_port, run_at_once, said_by_torchrun
 from tests.neural_style.comparing import assert_equal
 from tests.processes import children_of
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 # The momenta are the means of the last gradients; at the rate of a real run rounding has grown in them by then.
@@ -41,8 +34,7 @@ def free_port() -> str:
 )
 def test_two_processes_follow_one_that_has_the_whole_batch(kind, losses_apart, momenta_apart, tmp_path):
     """Each has half of every batch; the mean of their losses is the whole's, every part of it."""
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
-    places = [{}] + [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    places = [{}, *said_by_torchrun()]
     calls = [(style_child.train_in_child, (kind, tmp_path / str(number)), place) for number, place in enumerate(places)]
     assert run_at_once(calls) == [0, 0, 0]
     alone, *two = (torch.load(tmp_path / str(number), weights_only=True) for number in range(3))
