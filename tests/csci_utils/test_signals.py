@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from csci_utils import signals
 
 PROGRAM = """
 import os, signal, sys, time
@@ -27,17 +32,15 @@ signal.signal(signal.SIGTERM, stop)
 try:
     with lasting_interrupts() if sys.argv[2] == "kept" else nullcontext():
         Object()
-        if sys.argv[3] == "stays":
-            time.sleep(2)
+        time.sleep(2)
         print("went on")
-    time.sleep(0.1)
 except KeyboardInterrupt as err:
     print(type(err).__name__)
 """
 
 
-def interrupted(signal_name: str, how: str, *, meanwhile: str = "stays") -> tuple[str, str]:
-    command = [sys.executable, "-c", PROGRAM, signal_name, how, meanwhile]
+def interrupted(signal_name: str, how: str) -> tuple[str, str]:
+    command = [sys.executable, "-c", PROGRAM, signal_name, how]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return done.stdout.strip(), done.stderr
 
@@ -47,9 +50,37 @@ def test_an_interrupt_that_came_in_a_destructor_comes_again(signal_name, raised)
     assert interrupted(signal_name, "kept") == (raised, "")
 
 
-@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
-def test_it_does_not_come_again_after_the_block(signal_name):
-    assert interrupted(signal_name, "kept", meanwhile="leaves") == ("went on", "")
+def test_it_does_not_come_again_after_the_block(monkeypatch):
+    class Object:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(signals, "_AGAIN_S", 60)
+    others = set(threading.enumerate())
+    with signals.lasting_interrupts():
+        Object()
+        assert len(set(threading.enumerate()) - others) == 1  # it waits to send it
+    assert set(threading.enumerate()) <= others
+
+
+def test_one_that_is_being_sent_comes_while_its_handler_is_there(monkeypatch):
+    class Object:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    begun, sent = threading.Event(), []
+
+    def send(*signal_sent):
+        begun.set()
+        threading.Event().wait(0.05)
+        sent.append(signal_sent)
+
+    monkeypatch.setattr(signals, "_AGAIN_S", 0)
+    monkeypatch.setattr(signals.os, "kill", send)
+    with signals.lasting_interrupts():
+        Object()
+        assert begun.wait(60)
+    assert sent == [(os.getpid(), signal.SIGINT)]
 
 
 @pytest.mark.slow
