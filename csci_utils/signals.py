@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 _AGAIN_S = 0.01
@@ -32,7 +32,9 @@ def pending_interrupt() -> type[KeyboardInterrupt] | None:
 
 
 @contextmanager
-def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Iterator[None]:
+def lasting_interrupts(
+    before_again: Callable[[], object] = lambda: None, handlers: AbstractContextManager[object] | None = None
+) -> Iterator[None]:
     """Send an interrupt again that Python swallowed; without this, a Ctrl-C now and then does nothing.
 
     A signal's handler runs between any two instructions, also in a ``__del__`` or a weak reference's callback. What is
@@ -40,10 +42,11 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
 
     Args:
         before_again: called in the main thread before the signal comes again, to set its handler anew, say.
+        handlers: sets them for the block, and is left when no signal is about to come again; they are there already
+            where it is None.
 
     A `KeyboardInterrupt` with an attribute ``signum`` came from that signal, any other from SIGINT. What
-    `pending_interrupt` says is of this block. Nor does a signal come again after the block, where it was not meant; so
-    the handlers are to be set around it.
+    `pending_interrupt` says is of this block. After it no signal comes again; one that was about to is found there.
     """
     global _pending
     again: list[threading.Timer] = []
@@ -63,12 +66,20 @@ def lasting_interrupts(before_again: Callable[[], object] = lambda: None) -> Ite
     before, sys.unraisablehook = sys.unraisablehook, take
     outer, _pending = _pending, None
     try:
-        yield
+        with handlers or nullcontext():
+            try:
+                yield
+            finally:
+                _end(again)
     finally:
-        try:
-            for timer in again:
-                timer.cancel()
-                timer.join()  # one that is sending its signal does so while the handlers are there
-        finally:
-            sys.unraisablehook = before
-            _pending = outer
+        sys.unraisablehook = before
+        _pending = outer
+
+
+def _end(timers: list[threading.Timer]) -> None:
+    """Have none of them send its signal any more; one that is about to has sent it then."""
+    for timer in timers:
+        timer.cancel()
+    for timer in timers:
+        if timer.is_alive():  # one that could not be started sends nothing
+            timer.join()

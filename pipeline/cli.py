@@ -35,7 +35,7 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
     """
     open_closed_streams()
     try:
-        with _signals_raise(), lasting_interrupts():
+        with lasting_interrupts(handlers=_signals_raise()):
             return _called(argv)
     except click.ClickException as err:
         return _complain(f"{err.format_message().rstrip('.')}; see --help", err.exit_code)
@@ -63,13 +63,16 @@ def exit_status(argv: Sequence[str] | None = None) -> int:
 
 
 def _called(argv: Sequence[str] | None) -> int:
-    """Call the command; what an interrupt became on its way is that interrupt (`pending_interrupt`)."""
+    """Call the command; what an interrupt became on its way, or nothing, is that interrupt (`pending_interrupt`)."""
     try:
-        return int(commands.cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False) or 0)
+        status = int(commands.cli.main(args=argv, prog_name=PROGRAM, standalone_mode=False) or 0)
     except Exception as err:
         if (interrupt := pending_interrupt()) is None:
             raise
         raise interrupt from err
+    if (interrupt := pending_interrupt()) is not None:
+        raise interrupt
+    return status
 
 
 def _complain(what: object, status: int) -> int:

@@ -41,11 +41,14 @@ REPO = Path(__file__).resolve().parent.parent
 REAL = REPO.parent / "shared" / "real"
 
 
-gc.disable()  # until all tests are found: what is made of modules and tests stays
+def pytest_configure() -> None:
+    """Collect no garbage while tests are found: what is made of modules and tests stays."""
+    gc.disable()
 
 
-def pytest_collection_finish() -> None:
-    """Collect garbage from now on, among what is made from now on."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect it from now on, among what is made from now on."""
     gc.freeze()
     gc.enable()
 
@@ -53,6 +56,7 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Let extension modules, which count what is left of theirs at the end, find it collected."""
     gc.unfreeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -453,10 +453,45 @@ class Interrupts:
 
 pipeline.style.plan = lambda tasks: type("Made", (), {"parameter": Interrupts()})
 """
+WHERE_PYTHON_SWALLOWS_IT = """
+import time
+import pipeline.style
+
+class Object:
+    def __del__(self):
+        signal()
+        time.sleep(0.001)
+
+def plan(tasks):
+    Object()
+    time.sleep(20)
+
+pipeline.style.plan = plan
+"""
+WHERE_PYTHON_SWALLOWS_IT_AT_THE_END = """
+import time
+from pipeline import commands
+
+class Object:
+    def __del__(self):
+        signal()
+        time.sleep(0.001)
+
+def command(**_):
+    Object()
+
+commands.cli.main = command
+"""
+MOMENTS = {
+    "styled": WHEN_A_PICTURE_IS_STYLED,
+    "class": WHILE_A_CLASS_IS_MADE,
+    "swallowed": WHERE_PYTHON_SWALLOWS_IT,
+    "end": WHERE_PYTHON_SWALLOWS_IT_AT_THE_END,
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", [WHEN_A_PICTURE_IS_STYLED, WHILE_A_CLASS_IS_MADE], ids=["styled", "class"])
+@pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
@@ -465,7 +500,17 @@ pipeline.style.plan = lambda tasks: type("Made", (), {"parameter": Interrupts()}
 def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(converted, number, status, said, when):
     """In a process of its own: one that did not heed the signal would end the tests."""
     done = subprocess.run(
-        [sys.executable, "-c", SENDS_ITSELF_A_SIGNAL, str(int(number)), when, "-i", "luigi.jpg", "-m", "mosaic"],
+        [
+            sys.executable,
+            "-c",
+            SENDS_ITSELF_A_SIGNAL,
+            str(int(number)),
+            MOMENTS[when],
+            "-i",
+            "luigi.jpg",
+            "-m",
+            "mosaic",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tests.processes import is_running
+
 DRIVER = "pipeline.many.ray_driver"
 WORKER = "ray::ShardWorker"
 _PARENT, _SESSION = 1, 3  # of what follows the name in parentheses, where the state is the first
@@ -79,7 +81,7 @@ def command_of(pid: int) -> str:
 
 def _all() -> list[int]:
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if _fields(pid)[0] not in ("Z", "X")]
+    return [pid for pid in pids if is_running(pid)]
 
 
 def _fields(pid: int) -> list[str | int]:
