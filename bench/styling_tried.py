@@ -19,5 +19,11 @@ TRIED: list[str] = [
     "Large pages for malloc (GLIBC_TUNABLES glibc.malloc.hugetlb=1): no difference.",
     "OpenMP's threads asleep at once (OMP_WAIT_POLICY=PASSIVE): 0.27 instead of 0.20 s alone, a third less beside two "
     "busy neighbours; asleep after 10,000 turns: 0.205 s alone, and the same third. Done.",
-    "Not tried: Winograd's convolutions (F(4, 3)), which would save up to half of a float32 residual layer's products.",
+    "Winograd's F(4, 3) for the residual layers, put together from OpenVINO's own operators (patches, three matrix "
+    "products, a transposition), without norms, for one shape: ten layers of 128 channels at 128 x 128 in 141 instead "
+    "of 123 ms; in 16 strips, which caches hold, 84 instead of 115; at 256 x 256, 32 strips, 366 instead of 474; 7e-6 "
+    "from the convolutions. Not done: it would be a seventh of a float32 styling at best, wants a graph for each shape "
+    "and four times the constants, and lays maps out by channels, which the norms do not.",
+    "Runs of three days at 512 x 512: float32 2.68 to 2.93 times plain eager torch, fast 4.68 to 5.32. The tuned "
+    "allocator takes 35 to 42% from plain eager's time, and what page faults cost is up to the host.",
 ]
