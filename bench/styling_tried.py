@@ -24,6 +24,6 @@ TRIED: list[str] = [
     "of 123 ms; in 16 strips, which caches hold, 84 instead of 115; at 256 x 256, 32 strips, 366 instead of 474; 7e-6 "
     "from the convolutions. Not done: it would be a seventh of a float32 styling at best, wants a graph for each shape "
     "and four times the constants, and lays maps out by channels, which the norms do not.",
-    "Runs of three days at 512 x 512: float32 2.68 to 2.93 times plain eager torch, fast 4.68 to 5.32. The tuned "
+    "Three runs on two days at 512 x 512: float32 2.68 to 2.93 times plain eager torch, fast 4.68 to 5.32. The tuned "
     "allocator takes 35 to 42% from plain eager's time, and what page faults cost is up to the host.",
 ]

@@ -423,11 +423,16 @@ def test_a_defect_of_ours_is_status_40_and_keeps_its_traceback(bucket, run, monk
 
 
 SENDS_ITSELF_A_SIGNAL = """
-import os, sys
+import os, sys, time
 from pipeline.cli import main
 
 def signal():
     os.kill(os.getpid(), number)
+
+class Object:
+    def __del__(self):
+        signal()
+        time.sleep(0.001)  # the handler runs here at the latest, and what it raises goes no further
 
 number, program = int(sys.argv.pop(1)), sys.argv.pop(1)
 exec(program)
@@ -454,13 +459,7 @@ class Interrupts:
 pipeline.style.plan = lambda tasks: type("Made", (), {"parameter": Interrupts()})
 """
 WHERE_PYTHON_SWALLOWS_IT = """
-import time
 import pipeline.style
-
-class Object:
-    def __del__(self):
-        signal()
-        time.sleep(0.001)
 
 def plan(tasks):
     Object()
@@ -469,13 +468,7 @@ def plan(tasks):
 pipeline.style.plan = plan
 """
 WHERE_PYTHON_SWALLOWS_IT_AT_THE_END = """
-import time
 from pipeline import commands
-
-class Object:
-    def __del__(self):
-        signal()
-        time.sleep(0.001)
 
 def command(**_):
     Object()
@@ -499,18 +492,9 @@ MOMENTS = {
 )
 def test_a_signal_ends_with_128_and_its_number_and_leaves_no_scratch(converted, number, status, said, when):
     """In a process of its own: one that did not heed the signal would end the tests."""
+    program = [sys.executable, "-c", SENDS_ITSELF_A_SIGNAL, str(int(number)), MOMENTS[when]]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            SENDS_ITSELF_A_SIGNAL,
-            str(int(number)),
-            MOMENTS[when],
-            "-i",
-            "luigi.jpg",
-            "-m",
-            "mosaic",
-        ],
+        [*program, "-i", "luigi.jpg", "-m", "mosaic"],
         capture_output=True,
         text=True,
         check=False,

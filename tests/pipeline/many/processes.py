@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tests.processes import is_running
+from tests.processes import is_running, wait_until_gone
 
 DRIVER = "pipeline.many.ray_driver"
 WORKER = "ray::ShardWorker"
-_PARENT, _SESSION = 1, 3  # of what follows the name in parentheses, where the state is the first
+_PARENT, _SESSION = 0, 2  # of what follows the state in /proc/PID/stat
 _LISTENS = "0A"
 
 
@@ -38,7 +37,7 @@ def kill_worker_of(parent: int) -> None:
     """Kill one, and see it gone: whoever counts what it has done counts all of it."""
     worker = workers_of(parent)[0]
     os.kill(worker, signal.SIGKILL)
-    wait_for_end([worker])
+    wait_until_gone(worker, within_s=30.0)
 
 
 def listening(pids: list[int]) -> set[str]:
@@ -65,13 +64,6 @@ def _address(text: str, family: int) -> str:
     return socket.inet_ntop(family, packed).removeprefix("::ffff:")
 
 
-def wait_for_end(pids: list[int], *, within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while left := [pid for pid in pids if pid in _all()]:
-        assert time.monotonic() < deadline, [command_of(pid) for pid in left]
-        time.sleep(0.02)
-
-
 def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -84,9 +76,9 @@ def _all() -> list[int]:
     return [pid for pid in pids if is_running(pid)]
 
 
-def _fields(pid: int) -> list[str | int]:
+def _fields(pid: int) -> list[int]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["X", 0, 0, 0]
-    return [text[0], *map(int, text[1:4])]
+    except OSError:  # it has ended meanwhile
+        return [0, 0, 0]
+    return [int(number) for number in text[1:4]]

@@ -27,6 +27,7 @@ from pipeline.many.tally import SharedTally
 from tests.pipeline.conftest import BUCKET, ROOT, encoded_picture
 from tests.pipeline.many import processes
 from tests.pipeline.many.ray_cluster import ray_cluster
+from tests.processes import wait_until_gone
 from tests.servers.faults import CallFirst, CallWhenDone
 from tests.servers.proxy import FaultProxy
 from tests.servers.stores import Store
@@ -202,7 +203,7 @@ def test_whatever_ends_the_command_ends_all_of_it(lake, proxy, run, signum, tmp_
     assert process.returncode == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[signum]
     assert out == ""
     assert "Traceback" not in err
-    processes.wait_for_end(started)
+    wait_until_gone(*started, within_s=30.0)
     assert list(folder_of_folders.glob("ray-*")) == []
     assert [path for path in tmp_path.rglob("*") if is_scratch(path)] == []
     assert 0 < len(lake.results(ROOT)) < len(wanted(lake))
@@ -222,7 +223,7 @@ def test_when_the_process_that_speaks_with_ray_dies_nothing_goes_on_and_that_is_
     proxy.add(CallWhenDone(kill), method="PUT", key="*/stylized/mosaic/sea/*", skip=20)
     status, _, err = run("many", "--images", "sea/", "-m", "mosaic.onnx", "--runner", "ray")
     assert len(started) > 5
-    processes.wait_for_end(started, within_s=1.0)
+    wait_until_gone(*started, within_s=1.0)
     assert status == 25
     assert "Ray on this machine is gone; what is in S3 stays, run it again to go on" in err[-2]
     assert 0 < len(lake.results(ROOT)) < len(wanted(lake))
@@ -244,7 +245,7 @@ def test_nodes_share_the_work_and_those_that_cannot_do_it_say_so(lake, tmp_path,
         assert "No module named 'pipeline'" in caplog.text
         for raylet in cluster.raylets[1:3]:
             os.kill(raylet, signal.SIGTERM)
-        processes.wait_for_end(cluster.raylets[1:3])
+        wait_until_gone(*cluster.raylets[1:3], within_s=30.0)
         outcome = run_on_ray(lake.shards, address=cluster.address, tally=SharedTally(max_failures=0))
     assert {failure.status for failure in outcome.values() if failure} == {ExitStatus.NOT_RUN}
     assert {"install" in failure.sentence for failure in outcome.values() if failure} == {True}
